@@ -1,0 +1,5 @@
+"""``python -m encke`` is ``encke``."""
+
+from .cli import main
+
+main()

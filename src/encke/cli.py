@@ -1,0 +1,254 @@
+"""The command line: arguments only. What a command does is found in its room.
+
+Invariants: a command's libraries are imported when it runs, so that ``encke send``
+starts fast. An expected error is one line on stderr, ``encke: what happened; what to
+do next``, and an exit code: 0 done, 1 refused or failed, 2 wrong usage, 69 (EX_UNAVAILABLE)
+no server or not now, 130 interrupted.
+
+May import: errors, settings, tools.settings_page; in the commands: client, node.__main__,
+tools.
+"""
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from .errors import BadSettings, BadUserId, EnckeError, Unavailable, Unreachable
+from .settings import Settings, load
+from .tools.settings_page import settings as described_settings
+
+USAGE = 2
+INTERRUPTED = 130
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,  # plain help: it starts faster, and survives a pipe
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="User id.", show_default=False)]
+To = Annotated[str, typer.Option(metavar="URL", envvar="ENCKE_URL", help="Address of the server.")]
+ApiKey = Annotated[
+    str,
+    typer.Option(
+        metavar="KEY",
+        envvar="ENCKE_API_KEY",
+        show_default=False,
+        help="Key for sending. Better in the environment: other users may see arguments.",
+    ),
+]
+HERE = f"http://{Settings().listen}"
+
+
+def main() -> NoReturn:
+    """The entry point of the command `encke`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what `arguments` say; the exit code."""
+    try:
+        code = app(list(arguments), prog_name="encke", standalone_mode=False)
+        return int(code or 0)
+    except typer.TyperException as error:
+        context: typer.Context | None = getattr(error, "ctx", None)
+        path = context.command_path if context else "encke"
+        return _complain(f"{error.format_message()} See `{path} --help`.", USAGE)
+    except (BadSettings, BadUserId) as error:
+        return _complain(error, USAGE)
+    except (Unreachable, Unavailable) as error:
+        return _complain(error, os.EX_UNAVAILABLE)
+    except EnckeError as error:
+        return _complain(error, 1)
+    except typer.Abort:
+        return INTERRUPTED
+
+
+def _complain(what: object, code: int = 0) -> int:
+    print(f"encke: {what}", file=sys.stderr)
+    return code
+
+
+@app.callback(invoke_without_command=True)
+def encke(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> int:
+    """Encke, a comet server: it holds the HTTP streams of a million users, and delivers
+    a message to a user's browser the moment any program sends it to that user's id.
+
+    \b
+    encke serve                     start the server on 127.0.0.1:8000
+    encke listen 123                show what is sent to the user 123
+    encke send 123 "Hello World"    send it
+
+    Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 69 no server or not now,
+    130 interrupted.
+    """
+    if version:
+        metadata = importlib.import_module("importlib.metadata")
+        print(f"encke {metadata.version('encke')}")
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+        return USAGE
+    return 0
+
+
+def _serve(config: Path | None = None, **flags: str | float | None) -> NoReturn:
+    """Run the server in the foreground, until Ctrl-C or SIGTERM.
+
+    \b
+    encke serve
+    encke serve --listen 127.0.0.1:9000 --control 127.0.0.1:9001
+    encke serve --max-connections 1000000
+    encke serve --config /etc/encke.toml
+    ENCKE_API_KEY=secret encke serve --listen 0.0.0.0:8000
+
+    Then `curl -N http://127.0.0.1:8000/test/123` shows what is sent to 123, and
+    http://127.0.0.1:8001/state what the server does. `encke doctor` tells how many
+    connections this machine can hold.
+
+    Each flag can also be given in the environment (ENCKE_MAX_CONNECTIONS=1000000) or
+    in the --config file (max_connections = 1000000); a flag wins over the environment,
+    and that over the file.
+    """
+    node = importlib.import_module("encke.node.__main__")
+    command, environment = node.command(load(flags, file=config), os.environ)
+    os.execve(command[0], command, environment)
+
+
+def _signature_of_serve() -> inspect.Signature:
+    """`--config`, and a flag for each setting, made from the setting's description."""
+    parameters = [
+        inspect.Parameter(
+            "config",
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                Path | None,
+                typer.Option(metavar="FILE", envvar="ENCKE_CONFIG", help="TOML file of settings."),
+            ],
+        )
+    ]
+    for setting in described_settings():
+        default = f" [default: {setting.default}]" if setting.default else ""
+        option = typer.Option(setting.flag, help=setting.description + default, show_default=False)
+        parameters.append(
+            inspect.Parameter(
+                setting.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=Annotated[setting.type | None, option],
+            )
+        )
+    return inspect.Signature(parameters)
+
+
+_serve.__signature__ = _signature_of_serve()  # type: ignore[attr-defined]  # typer reads it
+app.command("serve")(_serve)
+
+
+@app.command()
+def send(
+    id: Id,
+    message: Annotated[
+        str, typer.Argument(metavar="MESSAGE", help="The message; - reads it from stdin.")
+    ],
+    to: To = HERE,
+    api_key: ApiKey = "",
+) -> None:
+    """Send MESSAGE to the user ID, and say how many connections got it.
+
+    \b
+    encke send 123 "Hello World"
+    date | encke send 123 -
+    encke send 123 "Hello World" --to http://192.0.2.7:8000
+
+    Of stdin one line break at the end is left away. A user who isn't connected gets
+    nothing, which is no error.
+    """
+    body = os.fsencode(message)
+    if message == "-":
+        body = sys.stdin.buffer.read().removesuffix(b"\n")
+    with importlib.import_module("encke.client").connect(to, api_key) as server:
+        delivered = server.send(id, body)
+    nobody = "" if delivered else f": {id} is not connected"
+    print(f"delivered to {delivered} connection{'' if delivered == 1 else 's'}{nobody}", flush=True)
+
+
+@app.command()
+def listen(
+    id: Id,
+    to: To = HERE,
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print each message as a JSON string: always one line a message."
+        ),
+    ] = False,
+) -> None:
+    """Print what is sent to the user ID, a message a line, until Ctrl-C.
+
+    \b
+    encke listen 123
+    encke listen 123 --json | jq --raw-output .
+    encke listen 123 --to http://192.0.2.7:8000
+
+    Whether it is connected is said on stderr. A lost stream is opened again; what is
+    sent in between is not shown.
+    """
+    encode = importlib.import_module("msgspec").json.encode
+    client = importlib.import_module("encke.client")
+
+    def opened() -> None:
+        _complain(f"connected to {to}; {id} is reachable.")
+
+    def lost(reason: object, delay: float) -> None:
+        _complain(f"{reason} Reconnecting in {delay:.1f} s.")
+
+    with (
+        client.connect(to) as server,
+        server.listen(id, on_open=opened, on_lost=lost) as messages,
+    ):
+        for message in messages:
+            line = encode(message) if json else message.encode()
+            sys.stdout.buffer.write(line + b"\n")
+            sys.stdout.buffer.flush()
+
+
+@app.command()
+def doctor(
+    connections: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Connections. 0: as many as `encke serve` takes by default."
+        ),
+    ] = 0,
+    json: Annotated[bool, typer.Option("--json", help="For programs: print JSON.")] = False,
+) -> int:
+    """Say whether this machine can hold N connections, and what to set if it can't.
+
+    \b
+    encke doctor
+    encke doctor --connections 1000000
+
+    Exit code 0 if it can, 1 if something lacks.
+    """
+    return int(importlib.import_module("encke.tools.doctor").run(connections, json))
+
+
+@app.command(
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)
+def bench(context: typer.Context) -> int:
+    """Measure this server beside others; see `encke bench --help`."""
+    benchmarks: typer.Typer = importlib.import_module("encke.tools.bench.cli").app
+    return benchmarks(context.args, prog_name="encke bench", standalone_mode=False) or 0

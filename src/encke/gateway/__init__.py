@@ -1,0 +1,8 @@
+"""A gateway: the process that holds connections.
+
+In reading order: `columns` (what is known of a sleeping connection), `poller` (which
+of them is ready), `outbox` (bytes on their way to clients), `exchange` (an awake
+connection), `streams` (login, delivery, heartbeats), `senders` (POST /send), `port`
+with `link` and `local` (the router, far or near), `gateway` (accept, read, close:
+all of it together), `process` (a gateway as a process).
+"""

@@ -1,0 +1,216 @@
+"""The gateway: accepts, reads, delivers, closes; all of its parts together.
+
+A turn of the loop, in this order: frames of the router, new connections, ready
+connections (at most MAX_READY), ticks; then the outbox is written, then what is for
+the router leaves, so that a delivery is acknowledged only after it was written.
+
+May import: the other files of this room, reactor, scoreboard, settings, log.
+"""
+
+import errno
+import os
+import socket
+import time
+
+from .. import log
+from ..reactor.loop import EXCLUSIVE, IN, Reactor
+from ..scoreboard import Field, Row, State
+from ..settings import Settings
+from .columns import AWAKE, STREAM
+from .connections import TICK, Connections
+from .poller import WRITABLE
+from .port import Router
+from .requests import Requests
+from .streams import Streams
+
+ACCEPTS_A_TURN = 64
+"""Connections accepted before those that are open get their turn; also what keeps one
+gateway from taking a whole storm of connections for itself."""
+
+ACCEPT_PAUSE = 0.25
+"""Seconds without accepting after the kernel refused for want of files or memory."""
+
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_JUNK = 64 * 1024
+_SWEEP = 4
+"""Each tick looks at every fourth row's deadline: all of them once a second."""
+
+
+class Gateway:
+    """One gateway's connections, served by a reactor."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Reactor,
+        router: Router,
+        *,
+        number: int,
+        listener: socket.socket,
+        capacity: int,
+        row: Row,
+    ) -> None:
+        self._reactor = reactor
+        self._router = router
+        self._listener = listener
+        self._capacity = capacity
+        self._row = row
+        self._connections = Connections(settings, number, router)
+        self._streams = Streams(self._connections)
+        self._requests = Requests(self._connections, self._streams)
+        self._listening = False
+        self._paused_until = 0.0
+        self._drain_until = 0.0
+        self.logged_in = self._streams.logged_in
+        self.deliver = self._streams.deliver
+        self.logins = self._streams.logins
+        reactor.add(self._connections.poller.fileno(), IN, self._serve)
+        reactor.every(TICK, self._tick)
+        reactor.after_turn(self._end_turn)
+
+    def resume(self) -> None:
+        """There is room for senders' messages again (port.Client)."""
+        for fd in list(self._connections.paused):
+            self._connections.resume(fd)
+
+    def drain(self) -> None:
+        """Take no more connections, end the streams properly, answer senders, then stop."""
+        connections = self._connections
+        if connections.draining:
+            return
+        connections.draining = True
+        self._drain_until = time.monotonic() + connections.settings.drain_timeout
+        self._row[Field.STATE] = State.DRAINING
+        self._listen(False)
+        streams = self._streams.end()
+        connections.outbox.flush()
+        for fd in streams:
+            if not connections.outbox.waiting(fd):
+                connections.close(fd)
+        for fd, kind in enumerate(connections.columns.kind):
+            if kind and kind < STREAM and kind != AWAKE:
+                connections.close(fd)
+
+    # the poller
+
+    def _serve(self, _events: int) -> None:
+        """Serve the connections that are ready."""
+        kinds, requests = self._connections.columns.kind, self._requests
+        for fd, events in self._connections.poller.ready():
+            if events & WRITABLE:
+                self._connections.outbox.writable(fd)
+            if events & ~WRITABLE:
+                kind = kinds[fd]
+                if kind >= STREAM:
+                    self._stream_readable(fd)
+                elif kind:
+                    requests.readable(fd)
+
+    def _stream_readable(self, fd: int) -> None:
+        """A stream's client is gone, or sends something after its request."""
+        try:
+            gone = not os.read(fd, _JUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            gone = True
+        if gone:
+            self._connections.close(fd)
+
+    # the listener
+
+    def _accept(self, _events: int) -> None:
+        connections, listener = self._connections, self._listener
+        for _ in range(min(ACCEPTS_A_TURN, self._capacity - connections.open)):
+            try:
+                connection, _address = listener.accept()
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self._pause_accepting(error)
+                    return
+                continue  # the client was gone before it was accepted
+            connection.setblocking(False)
+            connections.take(connection.detach())
+        if connections.open >= self._capacity:
+            self._listen(False)
+
+    def _pause_accepting(self, error: OSError) -> None:
+        """No file or memory for another connection: leave it in the backlog for a while."""
+        self._connections.counts[Field.ACCEPT_PAUSES] += 1
+        if time.monotonic() >= self._paused_until + 60:
+            log.warning(
+                "accept-paused",
+                reason=error.strerror,
+                open=self._connections.open,
+                hint="raise the open-files limit; see encke doctor",
+            )
+        self._paused_until = time.monotonic() + ACCEPT_PAUSE
+        self._listen(False)
+
+    def _listen(self, wanted: bool) -> None:
+        if wanted != self._listening:
+            self._listening = wanted
+            if wanted:
+                self._reactor.add(self._listener.fileno(), IN | EXCLUSIVE, self._accept)
+            else:
+                self._reactor.remove(self._listener.fileno())
+
+    # the clock
+
+    def _tick(self) -> None:
+        connections = self._connections
+        connections.now += 1
+        self._router.tick()
+        self._sweep()
+        if connections.draining:
+            self._drained()
+        else:
+            self._streams.beat()
+            self._listen(
+                connections.open < self._capacity and time.monotonic() >= self._paused_until
+            )
+        if connections.now % round(1 / TICK) == 0:
+            self._requests.tick()
+        self._publish()
+
+    def _sweep(self) -> None:
+        """Find the connections that took too long."""
+        connections = self._connections
+        deadlines, now = connections.columns.deadline, connections.now
+        for fd in range(now % _SWEEP, len(deadlines), _SWEEP):
+            if 0 < deadlines[fd] <= now:
+                self._requests.expired(fd)
+
+    def _drained(self) -> None:
+        """Draining: stop once nobody is left, or when it takes too long."""
+        connections = self._connections
+        if time.monotonic() >= self._drain_until:
+            log.warning("drain-incomplete", connections=connections.open)
+            self._reactor.stop()
+        elif not connections.open:
+            self._reactor.stop()
+        else:
+            for fd, kind in enumerate(connections.columns.kind):
+                if kind >= STREAM and not connections.outbox.waiting(fd):
+                    connections.close(fd)
+
+    def _publish(self) -> None:
+        """Put the counts on the scoreboard."""
+        connections, row = self._connections, self._row
+        counts = connections.counts
+        if not connections.draining:
+            row[Field.STATE] = State.READY if self._router.available else State.STARTING
+        counts[Field.CONNECTIONS] = connections.open
+        counts[Field.STREAMS] = connections.streams
+        counts[Field.CAPACITY] = self._capacity
+        counts[Field.USERS] = self._router.users
+        counts[Field.QUEUED_BYTES] = connections.outbox.tail_bytes
+        counts[Field.BYTES_OUT] = connections.outbox.bytes_out
+        for field in range(Field.CONNECTIONS, len(Field)):
+            row[field] = counts[field]
+
+    def _end_turn(self) -> None:
+        self._connections.outbox.flush()
+        self._router.flush()

@@ -1,0 +1,199 @@
+"""The router in a process of its own, over a link.
+
+What is asked during a turn gathers here and leaves at its end as one frame of a kind.
+When the link breaks, senders whose messages were under way are told that they
+failed; the link is made anew at the next tick, and everyone is logged in again in
+bulk. The router says READY once all gateways have done so, and only then are
+messages taken again.
+
+Invariants: frames leave in the order LOGOUT, LOGIN, SEND, so that a row that was
+freed and taken within a turn ends up logged in. `full` bounds what is under way.
+
+May import: port, reactor, wire.link.
+"""
+
+import socket
+from array import array
+
+import msgspec
+
+from ..reactor.channel import Channel
+from ..reactor.loop import Reactor
+from ..wire.link import (
+    Ack,
+    Deliver,
+    Frame,
+    Hello,
+    LoggedIn,
+    Login,
+    Logout,
+    Ready,
+    Result,
+    Send,
+    Synced,
+)
+from .port import Client, Sender
+
+CUT = 1024 * 1024
+"""Bytes of messages after which a SEND leaves before the turn's end."""
+
+LOGINS_A_FRAME = 10_000
+"""Logins after a new link are cut into frames of so many."""
+
+
+class _Batch(msgspec.Struct):
+    """A SEND that gathers, or is under way: who sent how many of its messages."""
+
+    senders: list[tuple[Sender, int]]
+    ids: list[bytes]
+    messages: list[bytes]
+    size: int = 0
+
+
+class LinkedRouter:
+    """A port.Router over a Unix socket."""
+
+    users = 0
+
+    def __init__(self, reactor: Reactor, path: str, gateway: int, window: int) -> None:
+        self._reactor = reactor
+        self._path = path
+        self._gateway = gateway
+        self._window = window
+        self._channel: Channel | None = None
+        self._next_batch = 0
+        self._gathering = _Batch([], [], [])
+        self._under_way: dict[int, _Batch] = {}
+        self._bytes_under_way = 0
+        self._was_full = False
+        self._login_ids: list[bytes] = []
+        self._login_handles = array("Q")
+        self._logout_handles = array("Q")
+        self.available = False
+        self.client: Client
+
+    @property
+    def full(self) -> bool:
+        return self._bytes_under_way >= self._window
+
+    @property
+    def idle(self) -> bool:
+        return not self._bytes_under_way
+
+    def login(self, handle: int, id: bytes) -> None:
+        if self._channel is not None:
+            self._login_handles.append(handle)
+            self._login_ids.append(id)
+
+    def logout(self, handle: int) -> None:
+        if self._channel is not None:
+            self._logout_handles.append(handle)
+
+    def send(self, sender: Sender, ids: list[bytes], messages: list[bytes]) -> None:
+        if not self.available:
+            sender.failed(len(ids))
+            return
+        batch = self._gathering
+        # an empty message counts too, or the window wouldn't see it
+        size = sum(map(len, messages)) + 64 * len(messages)
+        batch.senders.append((sender, len(ids)))
+        batch.ids += ids
+        batch.messages += messages
+        batch.size += size
+        self._bytes_under_way += size
+        if batch.size >= CUT:
+            self._send_gathered()
+
+    def flush(self) -> None:
+        channel = self._channel
+        if channel is None:
+            return
+        if self._logout_handles:
+            channel.send(Logout(self._logout_handles))
+            self._logout_handles = array("Q")
+        if self._login_handles:
+            channel.send(Login(self._login_handles, self._login_ids))
+            self._login_handles, self._login_ids = array("Q"), []
+        if self._gathering.ids:
+            self._send_gathered()
+        channel.flush()
+
+    def tick(self) -> None:
+        if self._channel is None:
+            self._connect()
+
+    def _send_gathered(self) -> None:
+        assert self._channel is not None
+        batch, self._gathering = self._gathering, _Batch([], [], [])
+        number = self._next_batch = (self._next_batch + 1) & 0xFFFFFFFF
+        self._channel.send(Send(number, batch.ids, batch.messages))
+        batch.ids, batch.messages = [], []
+        self._under_way[number] = batch
+
+    def _connect(self) -> None:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.setblocking(False)
+            connection.connect(self._path)
+        except OSError:
+            connection.close()  # the supervisor is about to start a router, or to end
+            return
+        channel = self._channel = Channel(self._reactor, connection, self._received, self._lost)
+        channel.send(Hello(self._gateway))
+        handles, ids = array("Q"), []
+        for handle, id in self.client.logins():
+            handles.append(handle)
+            ids.append(id)
+            if len(ids) == LOGINS_A_FRAME:
+                channel.send(Login(handles, ids))
+                handles, ids = array("Q"), []
+        if ids:
+            channel.send(Login(handles, ids))
+        channel.send(Synced())
+
+    def _received(self, frames: list[Frame]) -> None:
+        for frame in frames:
+            match frame:
+                case Deliver():
+                    missed = self.client.deliver(frame.messages, frame.counts, frame.handles)
+                    assert self._channel is not None
+                    # it leaves with flush(), which comes after the writes
+                    self._channel.send(Ack(frame.batch, missed))
+                case Result():
+                    self._settle(frame)
+                case LoggedIn():
+                    self.client.logged_in(frame.handles)
+                case Ready():
+                    self.available = True
+                case _:
+                    pass  # a frame that only gateways send
+        if self._was_full and not self.full:
+            self.client.resume()
+        self._was_full = self.full
+
+    def _settle(self, frame: Result) -> None:
+        batch = self._under_way.pop(frame.batch)
+        self._bytes_under_way -= batch.size
+        start = 0
+        for sender, messages in batch.senders:
+            if messages == 1:
+                delivered = frame.counts[start]
+            else:
+                delivered = sum(frame.counts[start : start + messages])
+            start += messages
+            sender.settled(messages, delivered)
+
+    def _lost(self) -> None:
+        """The router died: what was under way has failed, what was gathering too."""
+        self._channel = None
+        self.available = False
+        batches = [*self._under_way.values(), self._gathering]
+        self._under_way, self._gathering = {}, _Batch([], [], [])
+        self._bytes_under_way = 0
+        self._login_handles, self._login_ids = array("Q"), []
+        self._logout_handles = array("Q")
+        for batch in batches:
+            for sender, messages in batch.senders:
+                sender.failed(messages)
+        self.client.resume()
+        self._was_full = False

@@ -1,0 +1,139 @@
+"""The outbox: bytes on their way to clients.
+
+What is queued during a turn is written at its end, one write a connection. A short
+write or EAGAIN leaves a tail: the rest is kept here, the descriptor is armed for
+writing, and the tail goes out as the client reads. No other bytes are kept for
+anyone.
+
+Invariants: bytes leave in the order in which they were queued. A tail is at most
+the limit plus one message: a client that has more than the limit waiting when
+another message comes is too slow, and is closed (RFC has no word for it; nginx and
+Redis do the same).
+
+May import: poller.
+"""
+
+import os
+from collections.abc import Callable
+
+from .poller import Poller
+
+
+class Outbox:
+    """Writes for one gateway's connections.
+
+    `lost(fd)` is called when a connection turns out broken, `too_slow(fd)` when it has
+    more waiting than `limit`, `drained(fd)` when its tail is gone. `reads(fd)` says
+    whether a connection with a tail is still read from.
+    """
+
+    __slots__ = (
+        "_drained", "_limit", "_lost", "_poller", "_queued", "_reads", "_tails", "_too_slow",
+        "bytes_out",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        poller: Poller,
+        limit: int,
+        *,
+        lost: Callable[[int], None],
+        too_slow: Callable[[int], None],
+        drained: Callable[[int], None],
+        reads: Callable[[int], bool],
+    ) -> None:
+        self._poller = poller
+        self._limit = limit
+        self._lost = lost
+        self._too_slow = too_slow
+        self._drained = drained
+        self._reads = reads
+        self._queued: dict[int, bytes] = {}
+        self._tails: dict[int, bytes] = {}
+        self.bytes_out = 0
+
+    def queue(self, fd: int, data: bytes) -> bool:
+        """Write `data` to `fd` at the end of the turn; False if the client was too slow."""
+        queued = self._queued.get(fd)
+        if queued is None:
+            if self._tails and len(self._tails.get(fd, b"")) > self._limit:
+                self._too_slow(fd)
+                return False
+            self._queued[fd] = data
+        elif len(queued) <= self._limit:
+            self._queued[fd] = queued + data
+        else:
+            del self._queued[fd]
+            return self._write(fd, queued) and self.queue(fd, data)
+        return True
+
+    def flush(self) -> None:
+        """Write what was queued."""
+        queued, self._queued = self._queued, {}
+        write = self._write
+        for fd, data in queued.items():
+            write(fd, data)
+
+    def flush_one(self, fd: int) -> None:
+        """Write now what was queued for `fd`."""
+        data = self._queued.pop(fd, None)
+        if data is not None:
+            self._write(fd, data)
+
+    def writable(self, fd: int) -> None:
+        """`fd` takes bytes again: write of its tail what it takes."""
+        tail = self._tails.get(fd)
+        if tail is None:
+            return
+        try:
+            written = os.write(fd, tail)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._lost(fd)
+            return
+        self.bytes_out += written
+        if written < len(tail):
+            self._tails[fd] = tail[written:]
+        else:
+            del self._tails[fd]
+            self._poller.want_read(fd)
+            self._drained(fd)
+
+    def forget(self, fd: int) -> None:
+        """`fd` is about to be closed: drop what waits for it."""
+        self._queued.pop(fd, None)
+        self._tails.pop(fd, None)
+
+    def waiting(self, fd: int) -> bool:
+        """Whether anything still waits for `fd`."""
+        return fd in self._queued or fd in self._tails
+
+    @property
+    def tail_bytes(self) -> int:
+        """Bytes that wait for slow clients."""
+        return sum(map(len, self._tails.values()))
+
+    def _write(self, fd: int, data: bytes) -> bool:
+        """Write `data` now, after the tail if there's one; False if `fd` is broken."""
+        if fd in self._tails:
+            self._tails[fd] += data
+            return True
+        try:
+            written = os.write(fd, data)
+        except BlockingIOError:
+            written = 0
+        except OSError:
+            self._lost(fd)
+            return False
+        self.bytes_out += written
+        if written < len(data):
+            self._keep(fd, data[written:])
+        return True
+
+    def _keep(self, fd: int, rest: bytes) -> None:
+        self._tails[fd] = rest
+        if self._reads(fd):
+            self._poller.want_both(fd)
+        else:
+            self._poller.want_write(fd)

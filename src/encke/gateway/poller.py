@@ -1,0 +1,80 @@
+"""The poller: which of the sleeping connections is ready.
+
+An epoll of its own for the connections, nested in the event loop's epoll: the loop
+sees one descriptor, however many connections there are.
+
+Why nested. epoll_wait on the outer one returns a handful of descriptors (listener,
+link, lifeline, this poller), so these are never lost in a crowd of ready clients:
+each turn serves the link and the listener once and at most MAX_READY connections.
+What nesting would spoil is a shared listener: EPOLLEXCLUSIVE wakes one waiter only
+where a process waits in that very epoll; through a nested one every gateway wakes up
+for each connection (with 53 of them: 8 times the CPU time, docs/adr/0002). So the
+listener stands in the outer epoll, and only connections in here.
+
+Level-triggered. A turn reads at most once from a ready socket; what is left makes it
+ready again in the next turn, so nobody re-arms anything and one loud client can't
+starve the others. Edge-triggered would need a read until EAGAIN, which is one more
+system call a request, and a list of those that weren't finished.
+
+Who arms what. A row is registered once, at accept, for reading and for the peer's
+end. `want_write` arms EPOLLOUT when a write was short, `pause` stops reading while a
+sender is ahead of the router (or hasn't taken its answers); both only in that state.
+
+fd reuse. Closing a descriptor removes it from the epoll by itself, because nobody
+else holds a duplicate of it: gateways never fork. Within one turn a report can be
+stale: serving descriptor 9 may close descriptor 10, which was reported as well. New
+connections are accepted in another callback of the loop, so 10 can't have a new
+owner before this turn's reports are used up; its row is FREE, and skipped.
+
+May import: nothing of Encke.
+"""
+
+import select
+
+READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+WRITABLE = select.EPOLLOUT
+
+_READ = select.EPOLLIN | select.EPOLLRDHUP
+_WRITE = select.EPOLLOUT
+
+MAX_READY = 512
+"""Connections served a turn. At 20 us each a turn is then about 10 ms at the most, the
+longest that a link frame or an accept waits."""
+
+
+class Poller:
+    """An epoll over the connections of one gateway."""
+
+    __slots__ = ("_epoll", "_poll")
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._poll = self._epoll.poll
+
+    def fileno(self) -> int:
+        """The descriptor that is readable when a connection is ready."""
+        return self._epoll.fileno()
+
+    def ready(self) -> list[tuple[int, int]]:
+        """Descriptors with their events, at most MAX_READY of them; never waits."""
+        return self._poll(0, MAX_READY)
+
+    def add(self, fd: int) -> None:
+        """Report `fd` when it can be read from, or its peer is gone."""
+        self._epoll.register(fd, _READ)
+
+    def want_read(self, fd: int) -> None:
+        """Report `fd` when it can be read from, and no longer when it can be written to."""
+        self._epoll.modify(fd, _READ)
+
+    def want_write(self, fd: int) -> None:
+        """Report `fd` when it can be written to, and don't read from it until then."""
+        self._epoll.modify(fd, _WRITE)
+
+    def want_both(self, fd: int) -> None:
+        """Report `fd` when it can be read from or written to."""
+        self._epoll.modify(fd, _READ | _WRITE)
+
+    def pause(self, fd: int) -> None:
+        """Report `fd` only when it is broken."""
+        self._epoll.modify(fd, 0)

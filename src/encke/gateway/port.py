@@ -1,0 +1,78 @@
+"""The router, as a gateway sees it: a port with two ends.
+
+`Router` is what a gateway asks; `link.LinkedRouter` asks the router process over a
+Unix socket, `local.LocalRouter` a map in the gateway's own process. `Client` is what
+it is told back. The gateway can't tell the two apart.
+
+May import: nothing of Encke.
+"""
+
+from array import array
+from collections.abc import Iterable
+from typing import Protocol
+
+
+class Sender(Protocol):
+    """Whoever sent messages and waits to learn what became of them."""
+
+    def settled(self, messages: int, delivered: int) -> None:
+        """`messages` of those sent are done with; connections got them `delivered` times."""
+
+    def failed(self, messages: int) -> None:
+        """The router went away; these messages may or may not have been delivered."""
+
+
+class Client(Protocol):
+    """The gateway, as its router sees it."""
+
+    def logged_in(self, handles: Iterable[int]) -> None:
+        """These connections are reachable from now on."""
+
+    def deliver(
+        self, messages: list[bytes], counts: "array[int]", handles: "array[int]"
+    ) -> "array[int]":
+        """Write `messages[k]` to the next `counts[k]` of `handles`.
+
+        Returns which were missed, as pairs: the message's index, connections missed.
+        """
+
+    def logins(self) -> Iterable[tuple[int, bytes]]:
+        """(handle, user id) of every connection that is, or waits to be, logged in."""
+
+    def resume(self) -> None:
+        """There is room again for senders' messages."""
+
+
+class Router(Protocol):
+    """The router, as its gateway sees it."""
+
+    @property
+    def available(self) -> bool:
+        """Whether it takes messages."""
+
+    @property
+    def full(self) -> bool:
+        """Whether as much is under way as may be: read no more from senders."""
+
+    @property
+    def users(self) -> int:
+        """User ids that are logged in here, if the map is in this process, else 0."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way."""
+
+    def login(self, handle: int, id: bytes) -> None:
+        """Log a connection in; `Client.logged_in` tells when it's done."""
+
+    def logout(self, handle: int) -> None:
+        """A connection is gone."""
+
+    def send(self, sender: Sender, ids: list[bytes], messages: list[bytes]) -> None:
+        """Send `messages[k]` to `ids[k]`; `sender` is told, maybe at once, maybe in parts."""
+
+    def flush(self) -> None:
+        """Let go what has gathered during the turn."""
+
+    def tick(self) -> None:
+        """Called a few times a second."""

@@ -1,0 +1,51 @@
+"""A gateway as a process of its own.
+
+May import: the other files of this room, reactor, scoreboard, settings.
+"""
+
+import signal
+import socket
+
+from ..reactor.loop import GONE, IN, Reactor
+from ..scoreboard import Row
+from ..settings import Settings
+from .gateway import Gateway
+from .link import LinkedRouter
+from .local import LocalRouter
+
+
+def run(
+    settings: Settings,
+    *,
+    number: int,
+    listener: socket.socket,
+    capacity: int,
+    row: Row,
+    lifeline: int,
+    router_path: str,
+) -> None:
+    """Serve `listener` until SIGTERM, or until `lifeline` says that the supervisor died.
+
+    `number` is this gateway's, in its handles; `router_path` the router's socket, or
+    empty if the router's map is to live here.
+    """
+    reactor = Reactor()
+    router: LinkedRouter | LocalRouter
+    if router_path:
+        router = LinkedRouter(reactor, router_path, number, settings.window)
+    else:
+        router = LocalRouter()
+    gateway = Gateway(
+        settings,
+        reactor,
+        router,
+        number=number,
+        listener=listener,
+        capacity=capacity,
+        row=row,
+    )
+    router.client = gateway
+    reactor.on_signal(signal.SIGTERM, gateway.drain)
+    reactor.add(lifeline, IN | GONE, lambda _events: reactor.stop())
+    router.tick()
+    reactor.run()

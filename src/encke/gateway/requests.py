@@ -1,0 +1,252 @@
+"""Requests: what an awake connection sends, from bytes to answer.
+
+Bounded work: a turn reads READ_SIZE bytes of a connection once, and no more from one
+that is ahead of the router or doesn't take its answers.
+
+May import: connections, exchange, routes, senders, streams, wire.
+"""
+
+import os
+import time
+from email.utils import formatdate
+
+from ..scoreboard import Field
+from ..wire.http import END, Event, Refusal, Request
+from ..wire.response import CONTINUE, response
+from ..wire.response import problem as problem_response
+from .columns import AWAKE, LINGERING, LOGGING_IN
+from .connections import Connections, ticks
+from .exchange import Answer, Exchange
+from .routes import Action, Problem, Route, route
+from .senders import UNAVAILABLE, Message, Messages, too_large
+from .streams import Streams
+
+READ_SIZE = 64 * 1024
+"""Bytes read of a connection in a turn: about 1,000 NDJSON lines, 8 ms of deliveries."""
+
+TIMEOUT = Problem(408, "The request came too slowly; send it in one go.")
+
+
+class Requests:
+    """The HTTP side of one gateway's connections; also where senders reply (senders.Replies)."""
+
+    def __init__(self, connections: Connections, streams: Streams) -> None:
+        self._connections = connections
+        self._streams = streams
+        self._settings = connections.settings
+        self._body_ticks = ticks(self._settings.body_timeout)
+        self._head_ticks = ticks(self._settings.head_timeout)
+        self._handling: Exchange | None = None
+        """The exchange whose events are being handled: it goes on afterwards, by itself."""
+        self._delivered: dict[int, bytes] = {}
+        self.tick()
+
+    def tick(self) -> None:
+        """A second may have passed: date the answers anew."""
+        self._date = formatdate(time.time(), usegmt=True).encode()
+        self._delivered.clear()
+
+    def readable(self, fd: int) -> None:
+        """There's something to read from a connection that isn't a stream."""
+        connections = self._connections
+        try:
+            data = os.read(fd, READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError:
+            connections.close(fd)
+            return
+        if not data:
+            self._ended(fd)
+            return
+        if connections.columns.kind[fd] in (LINGERING, LOGGING_IN):
+            return  # nobody reads on after a refusal, or after asking for a stream
+        exchange = connections.wake(fd)
+        if exchange.closing:
+            return
+        events = exchange.parser.feed(data)
+        if events:
+            self._handle(exchange, events)
+
+    def expired(self, fd: int) -> None:
+        """The deadline of a connection has passed."""
+        connections = self._connections
+        exchange = connections.awake.get(fd)
+        if exchange is None or exchange.closing:
+            connections.close(fd)
+            return
+        connections.counts[Field.TIMEOUTS] += 1
+        exchange.closing = True
+        if exchange.login is not None:
+            exchange.login = None
+            connections.columns.kind[fd] = AWAKE
+            connections.router.logout(connections.columns.handle[fd])
+            self.refused(Answer(exchange), UNAVAILABLE)
+        else:
+            self.refused(exchange.body or Answer(exchange), TIMEOUT)
+
+    # what senders call (senders.Replies)
+
+    def delivered(self, answer: Answer, connections: int) -> None:
+        self._connections.counts[Field.MESSAGES] += 1
+        if answer.exchange.closing:
+            body = b'{"delivered": %d}' % connections
+            answer.data = response(200, body, date=self._date, close=True)
+        else:
+            data = self._delivered.get(connections)
+            if data is None:
+                body = b'{"delivered": %d}' % connections
+                data = self._delivered[connections] = response(200, body, date=self._date)
+            answer.data = data
+        self._answered(answer)
+
+    def accepted(self, answer: Answer, accepted: int, delivered: int) -> None:
+        self._connections.counts[Field.MESSAGES] += accepted
+        body = b'{"accepted": %d, "delivered": %d}' % (accepted, delivered)
+        answer.data = response(200, body, date=self._date, close=answer.exchange.closing)
+        self._answered(answer)
+
+    def refused(self, answer: Answer, problem: Problem, more: dict[str, int] | None = None) -> None:
+        exchange = answer.exchange
+        counter = Field.BAD_REQUESTS if problem.status < 500 else Field.UNAVAILABLE
+        self._connections.counts[counter] += 1
+        self._connections.counts[Field.MESSAGES] += (more or {}).get("accepted", 0)
+        request = exchange.request
+        if request is not None and exchange.body is answer and request.has_body:
+            exchange.closing = True  # rather than read the rest of a body that nobody wants
+        answer.data = problem_response(
+            problem.status,
+            problem.detail,
+            date=self._date,
+            headers=problem.headers,
+            close=exchange.closing,
+            head_only=request is not None and request.method == b"HEAD",
+            more=more,
+        )
+        self._answered(answer)
+
+    def _answered(self, answer: Answer) -> None:
+        if answer.exchange is not self._handling:
+            self._go_on(answer.exchange)
+
+    # a request's way
+
+    def _ended(self, fd: int) -> None:
+        """The client won't send any more."""
+        exchange = self._connections.awake.get(fd)
+        if exchange is None or not exchange.answers or exchange.request is not None:
+            self._connections.close(fd)
+        else:  # it still waits for answers
+            exchange.closing = True
+            self._connections.pause(fd)
+
+    def _handle(self, exchange: Exchange, events: list[Event]) -> None:
+        self._handling = exchange
+        for event in events:
+            if exchange.closing or exchange.login is not None:
+                break
+            if type(event) is bytes:
+                assert exchange.body is not None
+                exchange.body.feed(event)
+            elif event is END:
+                self._complete(exchange)
+            elif type(event) is Request:
+                self._begin(exchange, event)
+            elif type(event) is Refusal:
+                exchange.closing = True
+                self.refused(Answer(exchange), Problem(event.status, event.detail))
+        self._handling = None
+        self._set_deadline(exchange)
+        self._go_on(exchange)
+
+    def _begin(self, exchange: Exchange, request: Request) -> None:
+        """A request's head is here: decide what takes its body."""
+        self._connections.counts[Field.REQUESTS] += 1
+        exchange.request = request
+        where = self._where(request)
+        exchange.route = where
+        if type(where) is Problem:
+            exchange.body = Answer(exchange)
+            self.refused(exchange.body, where)
+            return
+        assert type(where) is Route
+        router, settings = self._connections.router, self._settings
+        if where.action is Action.SEND:
+            exchange.body = Message(exchange, where.id, router, self, settings.body_limit)
+        elif where.action is Action.SEND_MANY:
+            exchange.body = Messages(exchange, router, self, settings.line_limit)
+        if b"expect" in request.headers and request.has_body and len(exchange.answers) == 1:
+            self._connections.outbox.queue(exchange.fd, CONTINUE)  # RFC 9110, 10.1.1
+
+    def _where(self, request: Request) -> Route | Problem:
+        """Where the request leads, if what its head announces is acceptable."""
+        settings = self._settings
+        where = route(request, settings.api_key)
+        if type(where) is Route and where.action is Action.SEND:
+            length = request.content_length
+            if length is not None and length > settings.body_limit:
+                return too_large(settings.body_limit)
+        expect = request.headers.get(b"expect")
+        if expect is not None and expect.lower() != b"100-continue":
+            return Problem(417, "The only expectation that is met is 100-continue.")
+        return where
+
+    def _complete(self, exchange: Exchange) -> None:
+        """A request is here as a whole."""
+        request, body, where = exchange.request, exchange.body, exchange.route
+        exchange.request = exchange.body = exchange.route = None
+        assert request is not None
+        if not request.keep_alive:
+            exchange.closing = True
+        if type(where) is Route and where.action is Action.STREAM:
+            if request.method == b"HEAD":
+                head = self._streams.head(request, where.transport, self._date, only=True)
+                Answer(exchange).data = head
+            else:
+                exchange.closing = False
+                self._streams.ask(exchange, request, where.transport, where.id, self._date)
+        elif body is not None:
+            body.finish()
+
+    def _set_deadline(self, exchange: Exchange) -> None:
+        """How long the client may take for what it is sending now."""
+        connections = self._connections
+        if exchange.fd < 0 or exchange.login is not None:
+            return
+        if exchange.request is not None:
+            connections.set_deadline(exchange.fd, self._body_ticks)
+        elif not exchange.parser.between_requests:
+            connections.set_deadline(exchange.fd, self._head_ticks)
+        else:  # it's the server's turn
+            connections.columns.deadline[exchange.fd] = 0
+
+    def _go_on(self, exchange: Exchange) -> None:
+        """Write the answers that are known; then sleep, end, log in, or read on."""
+        fd, connections = exchange.fd, self._connections
+        answers = exchange.answers
+        while fd >= 0 and answers and answers[0].data:
+            connections.outbox.queue(fd, answers.popleft().data)
+            fd = exchange.fd
+        if fd < 0:
+            return
+        if not answers and exchange.login is not None:
+            self._streams.log_in(exchange)
+        elif not answers and (exchange.closing or connections.draining):
+            self._end(exchange)
+        elif exchange.can_sleep:
+            connections.sleep(exchange)
+        elif not exchange.closing:
+            body = exchange.body
+            ahead = type(body) is Messages and body.ahead
+            if ahead or exchange.crowded or (connections.router.full and answers):
+                connections.pause(fd)
+            else:
+                connections.resume(fd)
+
+    def _end(self, exchange: Exchange) -> None:
+        """The last answer is out, or about to be: end the connection."""
+        exchange.closing = True
+        fd = exchange.fd
+        self._connections.outbox.flush_one(fd)
+        if exchange.fd >= 0 and not self._connections.outbox.waiting(fd):
+            self._connections.linger(fd)

@@ -1,0 +1,94 @@
+"""Which request leads where.
+
+    GET, HEAD  /{transport}/{id}    a stream (the table of transports)
+    POST       /send/{id}           one message
+    POST       /send                NDJSON
+
+May import: wire, ids, errors.
+"""
+
+import enum
+import hmac
+
+import msgspec
+
+from ..errors import BadUserId
+from ..ids import user_id
+from ..wire.http import Request, percent_decoded
+from ..wire.response import Headers
+from ..wire.transports import TRANSPORTS
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """A request that is refused: its status, and a sentence on what to do."""
+
+    status: int
+    detail: str
+    headers: Headers = ()
+
+
+class Action(enum.Enum):
+    """What a request asks for."""
+
+    STREAM = enum.auto()
+    SEND = enum.auto()
+    SEND_MANY = enum.auto()
+
+
+class Route(msgspec.Struct, frozen=True):
+    """Where a request leads: `id` is the user id ("" for NDJSON), `transport` a stream's."""
+
+    action: Action
+    id: bytes = b""
+    transport: int = -1
+
+
+_TRANSPORTS = {transport.name: code for code, transport in enumerate(TRANSPORTS)}
+_PATHS = "; ".join(
+    [f"GET /{transport.name.decode()}/ID" for transport in TRANSPORTS]
+    + ["POST /send/ID", "POST /send"]
+)
+_STREAM_METHODS = frozenset((b"GET", b"HEAD"))
+_SEND_METHODS = frozenset((b"POST",))
+_SEND_MANY = Route(Action.SEND_MANY)
+
+
+def route(request: Request, api_key: str) -> Route | Problem:
+    """Where `request` leads, or why it leads nowhere."""
+    path = request.path
+    first, slash, rest = path[1:].partition(b"/")
+    if first == b"send":
+        if request.method not in _SEND_METHODS:
+            return _wrong_method(_SEND_METHODS)
+        if api_key and not _may_send(request, api_key):
+            return Problem(
+                401,
+                "Sending takes the API key; send it as 'Authorization: Bearer KEY'.",
+                ((b"WWW-Authenticate", b'Bearer realm="encke"'),),
+            )
+        if not slash:
+            return _SEND_MANY
+        return _with_id(Action.SEND, rest)
+    transport = _TRANSPORTS.get(first)
+    if transport is None or not slash:
+        return Problem(404, f"Nothing is here; there are: {_PATHS}.")
+    if request.method not in _STREAM_METHODS:
+        return _wrong_method(_STREAM_METHODS)
+    return _with_id(Action.STREAM, rest, transport)
+
+
+def _with_id(action: Action, segment: bytes, transport: int = -1) -> Route | Problem:
+    try:
+        return Route(action, user_id(percent_decoded(segment)), transport)
+    except BadUserId as error:
+        return Problem(400, str(error))
+
+
+def _wrong_method(allowed: frozenset[bytes]) -> Problem:
+    names = b", ".join(sorted(allowed))
+    return Problem(405, f"This path takes {names.decode()}.", ((b"Allow", names),))
+
+
+def _may_send(request: Request, api_key: str) -> bool:
+    scheme, _, key = request.headers.get(b"authorization", b"").partition(b" ")
+    return scheme.lower() == b"bearer" and hmac.compare_digest(key.strip(), api_key.encode())

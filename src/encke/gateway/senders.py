@@ -1,0 +1,164 @@
+"""Senders: the bodies of POST /send/{id} and POST /send, and what they are answered.
+
+May import: exchange, port, routes, wire.
+"""
+
+from typing import Protocol
+
+from ..wire import ndjson
+from .exchange import Answer, Exchange
+from .port import Router
+from .routes import Problem
+
+UNAVAILABLE = Problem(
+    503,
+    "The router is being restarted, so this may not have been delivered; try again in a second.",
+    ((b"Retry-After", b"1"),),
+)
+NOT_UTF8 = Problem(400, "The message isn't UTF-8; encode it as UTF-8.")
+
+MAX_PENDING = 64 * 1024
+"""Messages of one NDJSON body that may be under way before no more of it is read."""
+
+
+class Replies(Protocol):
+    """Where senders leave their outcome; see requests.Requests."""
+
+    def delivered(self, answer: Answer, connections: int) -> None:
+        """A single message reached so many connections."""
+
+    def accepted(self, answer: Answer, accepted: int, delivered: int) -> None:
+        """All of an NDJSON body was sent."""
+
+    def refused(self, answer: Answer, problem: Problem, more: dict[str, int] | None = None) -> None:
+        """It wasn't; if its body is still coming, it's of no interest any more."""
+
+
+def too_large(limit: int) -> Problem:
+    """The problem of a message over the limit."""
+    return Problem(
+        413, f"The message is larger than {limit} bytes; shorten it, or send a reference to it."
+    )
+
+
+class Message(Answer):
+    """POST /send/{id}: the body is one message."""
+
+    __slots__ = ("_data", "_id", "_limit", "_replies", "_router")
+
+    def __init__(
+        self, exchange: Exchange, id: bytes, router: Router, replies: Replies, limit: int
+    ) -> None:
+        super().__init__(exchange)
+        self._id = id
+        self._router = router
+        self._replies = replies
+        self._limit = limit
+        self._data = b""
+
+    def feed(self, piece: bytes) -> None:
+        self._data = self._data + piece if self._data else piece
+        if len(self._data) > self._limit:
+            self._data = b""
+            self._replies.refused(self, too_large(self._limit))
+
+    def finish(self) -> None:
+        data = self._data
+        if not data.isascii():
+            try:
+                data.decode()
+            except UnicodeDecodeError:
+                self._replies.refused(self, NOT_UTF8)
+                return
+        self._router.send(self, [self._id], [data])
+
+    def settled(self, messages: int, delivered: int) -> None:
+        """See port.Sender."""
+        self._replies.delivered(self, delivered)
+
+    def failed(self, messages: int) -> None:
+        """See port.Sender."""
+        self._replies.refused(self, UNAVAILABLE)
+
+
+class Messages(Answer):
+    """POST /send: the body is NDJSON, sent on as it comes.
+
+    What was sent stays sent: if a line is bad, or the router goes away, the answer
+    says how many had been accepted and delivered.
+    """
+
+    __slots__ = (
+        "_accepted", "_cutter", "_delivered", "_finished", "_limit", "_line", "_pending",
+        "_problem", "_replies", "_router",
+    )  # fmt: skip
+
+    def __init__(self, exchange: Exchange, router: Router, replies: Replies, limit: int) -> None:
+        super().__init__(exchange)
+        self._router = router
+        self._replies = replies
+        self._limit = limit
+        self._cutter = ndjson.LineCutter(limit)
+        self._line = 1
+        self._accepted = self._delivered = self._pending = 0
+        self._finished = False
+        self._problem: tuple[Problem, dict[str, int]] | None = None
+
+    @property
+    def ahead(self) -> bool:
+        """Whether so much of the body is under way that the rest must wait."""
+        return self._pending >= MAX_PENDING
+
+    def feed(self, piece: bytes) -> None:
+        if self._problem is None:
+            self._send(self._cutter.feed(piece))
+            if self._cutter.too_long:
+                self._refuse(f"longer than {self._limit} bytes", self._line)
+
+    def finish(self) -> None:
+        if self._problem is None:
+            self._send(self._cutter.finish())
+        self._finished = True
+        self._conclude()
+
+    def settled(self, messages: int, delivered: int) -> None:
+        """See port.Sender."""
+        self._pending -= messages
+        self._delivered += delivered
+        self._accepted += messages
+        self._conclude()
+
+    def failed(self, messages: int) -> None:
+        """See port.Sender."""
+        self._pending -= messages
+        if self._problem is None:
+            self._problem = (UNAVAILABLE, {})
+        self._conclude()
+
+    def _send(self, block: bytes) -> None:
+        if not block:
+            return
+        decoded = ndjson.decode(block, self._line, self._limit)
+        self._line += decoded.lines
+        if decoded.ids:
+            self._pending += len(decoded.ids)
+            self._router.send(self, decoded.ids, decoded.messages)
+        if decoded.bad is not None:
+            self._refuse(decoded.bad.reason, decoded.bad.number)
+
+    def _refuse(self, reason: str, line: int) -> None:
+        if self._problem is None:
+            detail = f"Line {line}: {reason} The lines before it were sent."
+            self._problem = (Problem(400, detail), {"line": line})
+            self._conclude()
+
+    def _conclude(self) -> None:
+        """Answer, once nothing is under way any more."""
+        if self._pending or self.data:
+            return
+        if self._problem is not None:
+            problem, more = self._problem
+            counts = {"accepted": self._accepted, "delivered": self._delivered}
+            self._replies.refused(self, problem, more | counts)
+        elif self._finished:
+            self._replies.accepted(self, self._accepted, self._delivered)

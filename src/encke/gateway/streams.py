@@ -1,0 +1,162 @@
+"""Streams: from login to the last chunk, and the messages in between.
+
+The head of a stream is written only once the router has acknowledged the login: a
+client that sees the head is reachable.
+
+May import: connections, columns, exchange, wire.
+"""
+
+import random
+from array import array
+from collections.abc import Iterable, Iterator
+
+from ..ids import SLOT_MASK
+from ..scoreboard import Field
+from ..wire.http import Request
+from ..wire.response import LAST_CHUNK, chunk, status_line
+from ..wire.transports import TRANSPORTS, Transport
+from .columns import LOGGING_IN, STREAM
+from .connections import Connections, ticks
+from .exchange import Exchange, Login
+
+_COMMON_HEADERS = (
+    # no-transform: proxies that compress would hold messages back
+    (b"Cache-Control", b"no-cache, no-store, no-transform"),
+)
+
+
+class Streams:
+    """The streams of one gateway; what the router calls (port.Client)."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._settings = connections.settings
+        self._phase = 0
+        period = self._settings.heartbeat
+        self._period = ticks(period) if period else 0
+        self._heads = [self._fixed_head(transport) for transport in TRANSPORTS]
+
+    def ask(
+        self, exchange: Exchange, request: Request, transport: int, id: bytes, date: bytes
+    ) -> None:
+        """`request` asks for a stream; `log_in` comes once all earlier answers are out."""
+        exchange.login = Login(
+            STREAM + 2 * transport + request.is_http_10,
+            id,
+            self.head(request, transport, date),
+        )
+
+    def log_in(self, exchange: Exchange) -> None:
+        """Ask the router; `logged_in` goes on."""
+        assert exchange.login is not None
+        fd, columns = exchange.fd, self._connections.columns
+        columns.set_user(fd, exchange.login.user)
+        columns.kind[fd] = LOGGING_IN
+        self._connections.set_deadline(fd, ticks(self._settings.head_timeout))
+        self._connections.counts[Field.LOGINS] += 1
+        self._connections.router.login(columns.handle[fd], exchange.login.user)
+
+    def head(self, request: Request, transport: int, date: bytes, *, only: bool = False) -> bytes:
+        """The response's head; `only` (the answer to HEAD) without the greeting."""
+        kind = TRANSPORTS[transport]
+        framing = b"Connection: close" if request.is_http_10 else b"Transfer-Encoding: chunked"
+        origin = b""
+        if self._settings.allow_origin:
+            origin = b"Access-Control-Allow-Origin: %b\r\n" % self._settings.allow_origin.encode()
+        head = b"%bDate: %b\r\n%b%b%b\r\n\r\n" % (
+            status_line(200), date, self._heads[transport], origin, framing,
+        )  # fmt: skip
+        greeting = b"" if only else kind.greeting(self._settings.retry * (1 + random.random()))
+        if greeting and not request.is_http_10:
+            greeting = chunk(greeting)
+        return head + greeting
+
+    # what the router calls
+
+    def logged_in(self, handles: Iterable[int]) -> None:
+        """These connections are reachable: write their heads."""
+        connections = self._connections
+        columns = connections.columns
+        for handle in handles:
+            fd = handle & SLOT_MASK
+            if columns.handle[fd] != handle or columns.kind[fd] != LOGGING_IN:
+                continue  # it's gone by now, or was a stream before the router's restart
+            exchange = connections.awake[fd]
+            login = exchange.login
+            assert login is not None
+            exchange.login = None
+            connections.become_stream(exchange, login.kind)
+            connections.outbox.queue(fd, login.head)
+
+    def deliver(
+        self, messages: list[bytes], counts: "array[int]", handles: "array[int]"
+    ) -> "array[int]":
+        """Queue each message for its connections; see port.Client."""
+        columns, queue = self._connections.columns, self._connections.outbox.queue
+        owners, kinds, numbers = columns.handle, columns.kind, columns.count
+        missed = array("I")
+        targets = iter(handles)
+        index = -1
+        for message in messages:
+            index += 1
+            encoded: dict[int, bytes] = {}
+            misses = 0
+            for _ in range(counts[index]):
+                handle = next(targets)
+                fd = handle & SLOT_MASK
+                kind = kinds[fd]
+                if owners[fd] != handle or kind < STREAM:
+                    misses += 1
+                    continue
+                number = numbers[fd] = numbers[fd] + 1 & 0xFFFFFFFF
+                data = encoded.get(kind)
+                if data is None:
+                    transport = TRANSPORTS[(kind - STREAM) >> 1]
+                    data = transport.encode(message, number)
+                    if not kind & 1:
+                        data = b"%x\r\n%b\r\n" % (len(data), data)
+                    if not transport.counts:
+                        encoded[kind] = data
+                if not queue(fd, data):
+                    misses += 1
+            if misses:
+                missed.extend((index, misses))
+        lost = sum(missed[1::2])
+        self._connections.counts[Field.DELIVERED] += len(handles) - lost
+        self._connections.counts[Field.UNDELIVERED] += lost
+        return missed
+
+    def logins(self) -> Iterator[tuple[int, bytes]]:
+        """Everyone who is logged in or waits for it, for a router that knows nobody."""
+        columns = self._connections.columns
+        for fd, kind in enumerate(columns.kind):
+            if kind >= STREAM or kind == LOGGING_IN:
+                yield columns.handle[fd], columns.get_user(fd)
+
+    # what the clock calls
+
+    def beat(self) -> None:
+        """Send a heartbeat to the streams whose turn it is: each tick to another share."""
+        if not self._period:
+            return
+        self._phase = (self._phase + 1) % self._period
+        kinds, queue = self._connections.columns.kind, self._connections.outbox.queue
+        for fd in range(self._phase, len(kinds), self._period):
+            kind = kinds[fd]
+            if kind >= STREAM:
+                beat = TRANSPORTS[(kind - STREAM) >> 1].heartbeat
+                if beat:
+                    queue(fd, beat if kind & 1 else chunk(beat))
+
+    def end(self) -> list[int]:
+        """Queue the last chunk of every stream; returns the streams."""
+        kinds = self._connections.columns.kind
+        streams = [fd for fd, kind in enumerate(kinds) if kind >= STREAM]
+        for fd in streams:
+            if not kinds[fd] & 1:
+                self._connections.outbox.queue(fd, LAST_CHUNK)
+        return streams
+
+    @staticmethod
+    def _fixed_head(transport: Transport) -> bytes:
+        return b"".join(b"%b: %b\r\n" % header for header in (*_COMMON_HEADERS, *transport.headers))

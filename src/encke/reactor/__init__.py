@@ -1,0 +1,1 @@
+"""The event loop of gateways, router and supervisor's children."""

@@ -1,0 +1,121 @@
+"""The router as a process of its own: links in, links out.
+
+May import: dispatch, reactor, scoreboard, wire.link.
+"""
+
+import signal
+import socket
+from collections.abc import Collection
+
+from ..reactor.channel import Channel
+from ..reactor.loop import GONE, IN, Reactor
+from ..scoreboard import Field, Row, Scoreboard, State
+from ..wire.link import Frame, Hello
+from .dispatch import Dispatcher, Outgoing
+
+TICK = 0.1
+"""Seconds between looks at the gateways that are still to log in again."""
+
+
+class RouterProcess:
+    """The links of one node's gateways, around a Dispatcher."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        listener: socket.socket,
+        scoreboard: Scoreboard,
+        row: Row,
+        expected: Collection[int],
+    ) -> None:
+        self._reactor = reactor
+        self._listener = listener
+        self._scoreboard = scoreboard
+        self._row = row
+        self._dispatcher = Dispatcher(expected)
+        self._links: dict[int, Channel] = {}
+        reactor.add(listener.fileno(), IN, self._accept)
+        reactor.every(TICK, self._tick)
+        reactor.after_turn(self._flush)
+
+    def _accept(self, _events: int) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return
+        _Link(self, self._reactor, connection)
+
+    def linked(self, hello: Hello, channel: Channel) -> None:
+        """A gateway has said who it is."""
+        self._links[hello.gateway] = channel
+        self._dispatcher.linked(hello)
+
+    def received(self, gateway: int, frame: Frame) -> None:
+        """A frame of a gateway that said Hello."""
+        self._send(self._dispatcher.received(gateway, frame))
+
+    def lost(self, gateway: int) -> None:
+        """A gateway's link broke: all its users are logged out."""
+        del self._links[gateway]
+        self._send(self._dispatcher.gone(gateway))
+
+    def _send(self, outgoing: Outgoing) -> None:
+        for gateway, frame in outgoing:
+            link = self._links.get(gateway)
+            if link is not None:
+                link.send(frame)
+
+    def _flush(self) -> None:
+        for link in list(self._links.values()):
+            link.flush()
+
+    def _tick(self) -> None:
+        dispatcher = self._dispatcher
+        if not dispatcher.ready:
+            alive = {row[Field.NUMBER] for row in self._scoreboard.gateways()}
+            for gateway in set(dispatcher.missing) - alive:
+                self._send(dispatcher.gone(gateway))
+        self._row[Field.STATE] = State.READY if dispatcher.ready else State.STARTING
+        self._row[Field.USERS] = len(dispatcher.map)
+        self._row[Field.LOGINS_HELD] = dispatcher.map.logins
+
+
+class _Link:
+    """One link: nameless until its Hello."""
+
+    def __init__(self, router: RouterProcess, reactor: Reactor, connection: socket.socket) -> None:
+        self._router = router
+        self._gateway: int | None = None
+        self._channel = Channel(reactor, connection, self._received, self._closed)
+
+    def _received(self, frames: list[Frame]) -> None:
+        for frame in frames:
+            if self._gateway is not None:
+                self._router.received(self._gateway, frame)
+            elif isinstance(frame, Hello):
+                self._gateway = frame.gateway
+                self._router.linked(frame, self._channel)
+
+    def _closed(self) -> None:
+        if self._gateway is not None:
+            self._router.lost(self._gateway)
+
+
+def run(
+    *,
+    listener: socket.socket,
+    scoreboard: Scoreboard,
+    row: Row,
+    expected: Collection[int],
+    lifeline: int,
+) -> None:
+    """Route until SIGTERM, or until `lifeline` says that the supervisor died.
+
+    `expected` are the numbers of the gateways that live already: they know users whom
+    this router doesn't know yet.
+    """
+    reactor = Reactor()
+    RouterProcess(reactor, listener, scoreboard, row, expected)
+    reactor.on_signal(signal.SIGTERM, reactor.stop)
+    reactor.add(lifeline, IN | GONE, lambda _events: reactor.stop())
+    reactor.run()

@@ -1,0 +1,135 @@
+"""The scoreboard: what every process of a node says of itself, in shared memory.
+
+One anonymous shared mapping, made by the supervisor before it forks; a row of
+64-bit numbers for each process, written by that process alone, read by the
+control process and the supervisor without asking anyone. A process that is
+stopped, busy or dead can therefore still be seen.
+
+    row 0        the node: its state, and the counters of processes that died
+    row 1        supervisor
+    row 2        router
+    row 3        control process
+    row 4 ...    gateways
+
+Invariants: one writer a row (the supervisor takes a row over once its process is
+dead, adds its counters to row 0 and clears it, so sums never go backward). A
+64-bit aligned store is atomic; a reader may see a row half updated, which is good
+enough for a gauge.
+
+May import: nothing of Encke.
+"""
+
+import enum
+import mmap
+from collections.abc import Iterator
+
+ROWS = 1024
+"""Processes of one node: 1,020 gateways of 20,000 connections each are 20 million."""
+
+NODE, SUPERVISOR, ROUTER, CONTROL, FIRST_GATEWAY = range(5)
+
+
+class Field(enum.IntEnum):
+    """The columns of the scoreboard."""
+
+    PID = 0  # 0: no process in this row
+    NUMBER = enum.auto()  # gateway: its number, as in handles
+    STATE = enum.auto()  # a State
+    STARTED = enum.auto()  # seconds since the epoch
+    RESTARTS = enum.auto()  # how often the process in this row was replaced
+    # gauges
+    CONNECTIONS = enum.auto()  # open client connections
+    STREAMS = enum.auto()  # of which logged in
+    CAPACITY = enum.auto()  # connections that the process can hold
+    USERS = enum.auto()  # router: user ids with at least one connection
+    LOGINS_HELD = enum.auto()  # router: (user id, connection) pairs
+    QUEUED_BYTES = enum.auto()  # waiting for slow clients
+    # counters
+    ACCEPTED = enum.auto()  # connections accepted
+    LOGINS = enum.auto()
+    LOGOUTS = enum.auto()
+    REQUESTS = enum.auto()  # HTTP requests answered
+    MESSAGES = enum.auto()  # messages taken from senders
+    DELIVERED = enum.auto()  # messages handed to a connection
+    UNDELIVERED = enum.auto()  # meant for a connection that had gone
+    UNAVAILABLE = enum.auto()  # messages answered with 503
+    BAD_REQUESTS = enum.auto()  # answered with 4xx
+    TIMEOUTS = enum.auto()  # heads, bodies or idle connections that took too long
+    SLOW_CLIENTS = enum.auto()  # closed because their queue was full
+    ACCEPT_PAUSES = enum.auto()  # accept() refused for want of files or memory
+    BYTES_OUT = enum.auto()  # written to clients
+
+
+COUNTERS = tuple(range(Field.ACCEPTED, len(Field)))
+
+
+class State(enum.IntEnum):
+    """Where a process (row 0: the node) is in its life."""
+
+    ABSENT = 0
+    STARTING = 1
+    READY = 2
+    DRAINING = 3
+
+
+class Row:
+    """One process's row: `row[Field.STREAMS] = 3`."""
+
+    __slots__ = ("_cells", "index")
+
+    def __init__(self, cells: memoryview, index: int) -> None:
+        self._cells = cells
+        self.index = index
+
+    def __getitem__(self, field: int) -> int:
+        return int(self._cells[field])
+
+    def __setitem__(self, field: int, value: int) -> None:
+        self._cells[field] = value
+
+
+class Scoreboard:
+    """The mapping and its rows."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, ROWS * len(Field) * 8)
+        self._cells = memoryview(self._memory).cast("Q")
+
+    def row(self, index: int) -> Row:
+        """The row at `index`; see the module's head for who has which."""
+        width = len(Field)
+        return Row(self._cells[index * width : (index + 1) * width], index)
+
+    def gateways(self) -> Iterator[Row]:
+        """The rows of the gateways that are alive."""
+        for index in range(FIRST_GATEWAY, ROWS):
+            row = self.row(index)
+            if row[Field.PID]:
+                yield row
+
+    def processes(self) -> Iterator[Row]:
+        """The rows of all processes that are alive."""
+        for index in (SUPERVISOR, ROUTER, CONTROL):
+            row = self.row(index)
+            if row[Field.PID]:
+                yield row
+        yield from self.gateways()
+
+    def total(self, field: Field) -> int:
+        """`field` summed over the living processes; for counters, also those that died."""
+        dead = self.row(NODE)[field] if field in COUNTERS else 0
+        return dead + sum(row[field] for row in self.processes())
+
+    def retire(self, index: int) -> None:
+        """Clear the row of a dead process; its counters go to the node's row."""
+        row, node = self.row(index), self.row(NODE)
+        for field in COUNTERS:
+            node[field] += row[field]
+            row[field] = 0
+        for gauge in (
+            Field.PID,
+            Field.NUMBER,
+            Field.STATE,
+            *range(Field.CONNECTIONS, Field.ACCEPTED),
+        ):
+            row[gauge] = 0

@@ -1,0 +1,221 @@
+"""Every setting of the server, with its default, its limits and its reason.
+
+Settings come, later ones winning, from: the defaults here, a TOML file
+(``encke serve --config FILE``), the environment (``ENCKE_LISTEN`` and so on), the
+flags of ``encke serve``. The command line's help and docs/settings.md are made
+from the descriptions here, so that a setting is described in one place.
+
+May import: errors only.
+"""
+
+import os
+import resource
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from .errors import BadSettings
+
+RESERVED_FILES = 64
+"""Open files of a gateway that are not connections: listeners, epolls, link, logs."""
+
+Bytes = Annotated[int, Meta(ge=1024, le=1 << 30)]
+Seconds = Annotated[float, Meta(ge=0, le=86_400)]
+Timeout = Annotated[float, Meta(gt=0, le=86_400)]
+
+
+def _described(description: str) -> Meta:
+    return Meta(description=description)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One server's settings; see each field's description."""
+
+    # addresses
+    listen: Annotated[str, _described("Public address, HOST:PORT. Port 0: a free one.")] = (
+        "127.0.0.1:8000"
+    )
+    control: Annotated[
+        str, _described("Address of the control port (state, metrics), HOST:PORT.")
+    ] = "127.0.0.1:8001"
+    api_key: Annotated[
+        str,
+        _described(
+            "Key that senders and users of the control port must show "
+            "(Authorization: Bearer KEY). Empty: none is asked for."
+        ),
+    ] = ""
+    insecure: Annotated[bool, _described("Allow binding beyond loopback without an API key.")] = (
+        False
+    )
+    allow_origin: Annotated[
+        str,
+        _described(
+            "Web origin whose pages may open streams (CORS), e.g. https://example.org; "
+            "* for all. Empty: only pages of the same origin."
+        ),
+    ] = ""
+    # processes
+    gateways: Annotated[
+        int, Meta(ge=0, le=1000), _described("Gateway processes to start with. 0: one a core.")
+    ] = 0
+    max_connections: Annotated[
+        int,
+        Meta(ge=0, le=20_000_000),
+        _described(
+            "Most connections at the same time; more gateways are started as they are "
+            "needed. 0: what the first gateways can hold."
+        ),
+    ] = 0
+    # limits on requests
+    head_limit: Annotated[Bytes, _described("Largest request head (line and headers), bytes.")] = (
+        16 * 1024
+    )
+    body_limit: Annotated[Bytes, _described("Largest message in POST /send/{id}, bytes.")] = (
+        1024 * 1024
+    )
+    line_limit: Annotated[Bytes, _described("Longest line of an NDJSON body, bytes.")] = 1024 * 1024
+    head_timeout: Annotated[Timeout, _described("Time to send a whole request head, seconds.")] = (
+        10.0
+    )
+    body_timeout: Annotated[
+        Timeout, _described("Longest pause while a body is being sent, seconds.")
+    ] = 30.0
+    idle_timeout: Annotated[
+        Timeout,
+        _described("Time that a kept-alive connection may wait for its next request, seconds."),
+    ] = 75.0
+    # streams
+    queue_limit: Annotated[
+        Bytes,
+        _described(
+            "Bytes that may wait for a slow client; when more would, the client is closed. "
+            "One message may always wait, however large."
+        ),
+    ] = 64 * 1024
+    heartbeat: Annotated[
+        Seconds,
+        _described("Pause between heartbeats on /events streams, seconds. 0: none."),
+    ] = 30.0
+    retry: Annotated[
+        Seconds,
+        _described(
+            "Time after which a browser reconnects, seconds; each client is told a random "
+            "one between this and twice this, so that they don't all come back at once."
+        ),
+    ] = 2.0
+    keepalive: Annotated[
+        Seconds,
+        _described("Silence after which TCP probes a client, seconds. 0: never."),
+    ] = 60.0
+    user_timeout: Annotated[
+        Seconds,
+        _described(
+            "Time that TCP waits for a client to acknowledge data or probes, seconds; "
+            "then the client is gone (TCP_USER_TIMEOUT). 0: the kernel's default."
+        ),
+    ] = 30.0
+    # flow
+    window: Annotated[
+        Bytes,
+        _described(
+            "Bytes of messages of one gateway that may be under way to the router; "
+            "when more would, senders are not read from."
+        ),
+    ] = 4 * 1024 * 1024
+    backlog: Annotated[
+        int,
+        Meta(ge=1, le=65_535),
+        _described("Connections that may wait to be accepted (see net.core.somaxconn)."),
+    ] = 4096
+    drain_timeout: Annotated[
+        Seconds, _described("Time to end streams and answer senders after SIGTERM, seconds.")
+    ] = 4.0
+
+
+def load(
+    flags: Mapping[str, object] | None = None,
+    environment: Mapping[str, str] | None = None,
+    file: Path | None = None,
+) -> Settings:
+    """The settings of `file`, `environment` (``ENCKE_*``) and `flags`, later ones winning.
+
+    Raises BadSettings, naming the source and the setting, for an unknown name, a
+    wrong type or a value out of range, and for an unsafe combination.
+    """
+    merged: dict[str, object] = {}
+    if file is not None:
+        try:
+            merged.update(tomllib.loads(file.read_text("utf-8")))
+        except OSError as error:
+            raise BadSettings(f"{file}: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise BadSettings(f"{file}: not TOML: {error}") from None
+        _convert(merged, str(file))
+    known = set(Settings.__struct_fields__)
+    from_environment: dict[str, object] = {
+        name.removeprefix("ENCKE_").lower(): value
+        for name, value in (os.environ if environment is None else environment).items()
+        if name.startswith("ENCKE_") and name.removeprefix("ENCKE_").lower() in known
+    }
+    _convert(from_environment, "environment (ENCKE_*)")
+    merged.update(from_environment)
+    merged.update({name: value for name, value in (flags or {}).items() if value is not None})
+    settings = _convert(merged, "settings")
+    _check_safe(settings)
+    return settings
+
+
+def _convert(values: Mapping[str, object], source: str) -> Settings:
+    try:
+        return msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadSettings(f"{source}: {error}") from None
+
+
+def address(text: str) -> tuple[str, int]:
+    """``HOST:PORT`` or ``[V6]:PORT`` as (host, port); raises BadSettings."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65_535:
+        raise BadSettings(f"{text!r} is no address; write HOST:PORT, e.g. 127.0.0.1:8000.")
+    return host.removeprefix("[").removesuffix("]") or "0.0.0.0", int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is reached from this machine only."""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _check_safe(settings: Settings) -> None:
+    for name in ("listen", "control"):
+        host, _ = address(getattr(settings, name))
+        if not is_loopback(host) and not settings.api_key and not settings.insecure:
+            raise BadSettings(
+                f"--{name} {host} is reachable from other machines, and no API key is set: "
+                "anyone could send. Set ENCKE_API_KEY, or bind to 127.0.0.1, or add --insecure "
+                "if a firewall or proxy protects it."
+            )
+
+
+def files_limit() -> int:
+    """The open-files limit of a process here (RLIMIT_NOFILE, hard)."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
+def gateway_capacity() -> int:
+    """Connections that one gateway process can hold here."""
+    return files_limit() - RESERVED_FILES
+
+
+def gateway_count(settings: Settings) -> int:
+    """Gateways to start with."""
+    return settings.gateways or len(os.sched_getaffinity(0))
+
+
+def connection_limit(settings: Settings) -> int:
+    """Connections that the whole node may hold."""
+    return settings.max_connections or gateway_count(settings) * gateway_capacity()

@@ -1,0 +1,233 @@
+"""HTTP/1.1 requests: bytes in, events out.
+
+Parsing is llhttp's (through httptools), which is strict: both Content-Length and
+Transfer-Encoding, several Content-Lengths, a bare LF, obsolete folding and whitespace
+before a colon are errors (RFC 9112, 5.2, 6.1, 6.3, 11.2). Here it gets limits and
+becomes a list of events::
+
+    feed(bytes) -> [Request, b"piece of its body", ..., END, Request, END, ...]
+               ... Refusal     always the last event: the connection is of no use after it
+
+Pipelined requests come out one after the other. The caller decides what a body is
+allowed to be; a body's pieces are passed on, never gathered here.
+
+Pure. May import: httptools, msgspec.
+"""
+
+import enum
+import re
+from urllib.parse import unquote_to_bytes
+
+import httptools
+import msgspec
+
+HEAD_LIMIT = 16 * 1024
+"""Default for the longest request head. nginx takes 4 x 8 KiB, h11 16 KiB, Apache 8 KiB a line."""
+
+METHODS = frozenset(b"GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH".split())
+"""The methods of RFC 9110 and RFC 5789; any other is unknown here (501)."""
+
+_KEPT_HEADERS = frozenset(
+    b"authorization connection content-length content-type expect origin transfer-encoding".split()
+)
+
+_LINE_ENDS = 14
+"""Bytes of a request line and head besides method, target and fields: two blanks,
+HTTP/1.1 and two line ends."""
+
+_is_token_character = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]").match
+
+
+class Request(msgspec.Struct):
+    """A request's head. `headers` has lower-case names, and only those that matter here."""
+
+    method: bytes
+    target: bytes
+    headers: dict[bytes, bytes]
+    is_http_10: bool
+
+    @property
+    def path(self) -> bytes:
+        """The target's path, percent-encoded as it came; of an absolute URI only the path."""
+        path = self.target.partition(b"?")[0]
+        if not path.startswith(b"/") and b"://" in path:
+            path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
+        return path
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the client may use the connection for another request (RFC 9112, 9.3)."""
+        connection = self.headers.get(b"connection")
+        return not self.is_http_10 and (
+            connection is None or b"close" not in connection.lower().replace(b",", b" ").split()
+        )
+
+    @property
+    def content_length(self) -> int | None:
+        """The announced length of the body, None if there's no body or it's chunked."""
+        length = self.headers.get(b"content-length")
+        return None if length is None else int(length)
+
+    @property
+    def has_body(self) -> bool:
+        """Whether a body follows."""
+        return b"transfer-encoding" in self.headers or bool(self.content_length)
+
+
+class End(enum.Enum):
+    """The end of a request, its body included."""
+
+    END = enum.auto()
+
+
+END = End.END
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """The bytes are no acceptable request: answer with `status` and `detail`, and close."""
+
+    status: int
+    detail: str
+
+
+Event = Request | bytes | End | Refusal
+
+
+class _Refused(Exception):
+    """Raised inside a callback to stop the parser."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+
+
+class RequestParser:
+    """One connection's requests; see the module's head."""
+
+    __slots__ = (
+        "_at_start", "_events", "_field_bytes", "_first", "_head_bytes", "_headers",
+        "_in_head", "_limit", "_parser", "_target", "between_requests",
+    )  # fmt: skip
+
+    def __init__(self, head_limit: int = HEAD_LIMIT) -> None:
+        self._limit = head_limit
+        self._events: list[Event] = []
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self.between_requests = True
+        """Whether all that came was whole requests: nothing is lost if the parser goes."""
+        self._first = b""
+        self._in_head = False
+        self._head_bytes = 0
+        self._field_bytes = 0
+        self._target = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._at_start = True
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that `data` completes. Not to be called again after a Refusal."""
+        events = self._events = []
+        if self._parser is None:
+            return events
+        if self.between_requests:
+            self._first = data[:1]
+        self._at_start = not self.between_requests
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # RFC 9110, 7.8: an upgrade may be ignored. What comes after can't be told
+            # from another protocol, so the connection ends with this request.
+            self.close()
+            return events
+        except httptools.HttpParserError as error:
+            events.append(self._refusal(error))
+            self.close()
+            return events
+        if self._in_head:
+            self._head_bytes = (self._head_bytes if self._at_start else 0) + len(data)
+            if self._head_bytes > self._limit:
+                events.append(self._too_large())
+                self.close()
+        return events
+
+    def close(self) -> None:
+        """Let go of the parser (which holds this object: a cycle, ended here at once)."""
+        self._parser = None
+        self.between_requests = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection can't bring further requests."""
+        return self._parser is None
+
+    # what httptools calls
+
+    def on_message_begin(self) -> None:
+        self.between_requests = False
+        self._in_head = True
+        self._head_bytes = 0
+        self._field_bytes = _LINE_ENDS
+        self._target = b""
+        self._headers = {}
+
+    def on_url(self, part: bytes) -> None:
+        self._target += part
+        self._count(len(part))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value) + 4)
+        if self._in_head:  # else it's a trailer, which nobody here needs
+            name = name.lower()
+            if name in _KEPT_HEADERS:
+                known = self._headers.get(name)
+                self._headers[name] = value if known is None else known + b", " + value
+
+    def on_headers_complete(self) -> None:
+        parser = self._parser
+        assert parser is not None
+        method = parser.get_method()
+        self._count(len(method))
+        self._in_head = False
+        version = parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            detail = f"HTTP/{version} isn't spoken here; use HTTP/1.1."
+            raise _Refused(Refusal(505, detail))
+        if method not in METHODS:
+            raise _Refused(_unknown_method())
+        self._events.append(Request(method, self._target, self._headers, version == "1.0"))
+
+    def on_body(self, piece: bytes) -> None:
+        self._events.append(piece)
+
+    def on_message_complete(self) -> None:
+        self.between_requests = True
+        self._at_start = False
+        self._first = b""
+        self._events.append(END)
+
+    def _count(self, length: int) -> None:
+        self._field_bytes += length
+        if self._field_bytes > self._limit:
+            raise _Refused(self._too_large())
+
+    def _too_large(self) -> Refusal:
+        return Refusal(
+            431, f"The request's head is larger than {self._limit} bytes; send fewer headers."
+        )
+
+    def _refusal(self, error: httptools.HttpParserError) -> Refusal:
+        cause = error.__context__
+        if isinstance(cause, _Refused):
+            return cause.refusal
+        if isinstance(error, httptools.HttpParserInvalidMethodError) and (
+            not self._first or _is_token_character(self._first)
+        ):
+            return _unknown_method()
+        return Refusal(400, f"This is not a well-formed HTTP/1.1 request: {error}.")
+
+
+def _unknown_method() -> Refusal:
+    return Refusal(501, "The method is unknown; use GET, HEAD or POST.")
+
+
+def percent_decoded(part: bytes) -> bytes:
+    """One path segment without percent-encoding (RFC 3986, 2.1); a bare % stays as it is."""
+    return unquote_to_bytes(part) if b"%" in part else part

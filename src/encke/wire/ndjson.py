@@ -1,0 +1,114 @@
+"""NDJSON bodies: a line ``{"id": "...", "data": "..."}`` for each message, of any length.
+
+`LineCutter` cuts a body that comes in pieces into blocks of whole lines, `decode`
+turns a block into messages. Empty lines are ignored, as in most NDJSON readers.
+
+Pure. May import: errors, ids, msgspec.
+"""
+
+import msgspec
+
+from ..errors import BadUserId
+from ..ids import is_user_id, user_id
+
+LINE_LIMIT = 1024 * 1024
+"""Default for the longest line: a message as large as the largest single one."""
+
+
+class Line(msgspec.Struct, gc=False):
+    """One line; other members are ignored."""
+
+    id: str
+    data: str
+
+
+class BadLine(msgspec.Struct, frozen=True):
+    """What is wrong with line `number` (from 1, empty lines counted)."""
+
+    number: int
+    reason: str
+
+
+_decoder = msgspec.json.Decoder(Line)
+
+
+class LineCutter:
+    """Pieces of a body in, blocks of whole lines out."""
+
+    __slots__ = ("_limit", "_partial")
+
+    def __init__(self, limit: int = LINE_LIMIT) -> None:
+        self._limit = limit
+        self._partial = bytearray()
+
+    def feed(self, piece: bytes) -> bytes:
+        """The whole lines that `piece` completes, as one block ("" if none)."""
+        end = piece.rfind(b"\n") + 1
+        if not self._partial and end == len(piece):
+            return piece
+        if not end:
+            self._partial += piece
+            return b""
+        block = bytes(self._partial) + piece[:end]
+        self._partial = bytearray(piece[end:])
+        return block
+
+    def finish(self) -> bytes:
+        """The last line, if it had no line end."""
+        block = bytes(self._partial)
+        self._partial = bytearray()
+        return block
+
+    @property
+    def too_long(self) -> bool:
+        """Whether the line that is still being read is longer than the limit."""
+        return len(self._partial) > self._limit
+
+
+class Decoded(msgspec.Struct, frozen=True):
+    """The messages of a block up to its end, or up to `bad`, the first bad line."""
+
+    ids: list[bytes]
+    messages: list[bytes]
+    lines: int
+    bad: BadLine | None = None
+
+
+def decode(block: bytes, first: int = 1, limit: int = LINE_LIMIT) -> Decoded:
+    """Decode a block of lines; `first` is the number of its first line.
+
+    An id that isn't one is a bad line. What comes after the first bad line is left out.
+    """
+    try:
+        lines = _decoder.decode_lines(block)
+        ids = [line.id.encode() for line in lines]
+        messages = [line.data.encode() for line in lines]
+        rows = block.count(b"\n") + (not block.endswith(b"\n"))
+        if len(ids) == rows and len(block) <= limit and all(map(is_user_id, ids)):
+            return Decoded(ids, messages, rows)
+    except (msgspec.MsgspecError, UnicodeError):
+        pass
+    return _decode_each(block, first, limit)
+
+
+def _decode_each(block: bytes, first: int, limit: int) -> Decoded:
+    """As `decode`, line by line, to find the bad one."""
+    ids: list[bytes] = []
+    messages: list[bytes] = []
+    rows = block.split(b"\n")
+    for number, row in enumerate(rows, first):
+        if not row.strip():
+            continue
+        try:
+            if len(row) > limit:
+                raise ValueError(f"longer than {limit} bytes")
+            line = _decoder.decode(row)
+            id, message = user_id(line.id), line.data.encode()
+        except BadUserId as error:
+            return Decoded(ids, messages, number - first, BadLine(number, str(error)))
+        except (msgspec.MsgspecError, UnicodeError, ValueError) as error:
+            reason = f'{error}; a line is {{"id": "123", "data": "Hello"}}.'
+            return Decoded(ids, messages, number - first, BadLine(number, reason))
+        ids.append(id)
+        messages.append(message)
+    return Decoded(ids, messages, len(rows) - (not rows[-1]))

@@ -1,0 +1,34 @@
+"""``/events/{id}``: Server-Sent Events (WHATWG HTML, 9.2), for `EventSource`.
+
+A message of several lines becomes several ``data:`` lines; the browser joins them
+with LF again. The format has three line ends (LF, CRLF, CR) and can't tell them
+apart, so a CR of the message arrives as LF. (9.2.6)
+"""
+
+from .base import Transport
+
+
+def _encode(message: bytes, _number: int) -> bytes:
+    if b"\r" in message:
+        message = message.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if b"\n" in message:
+        message = message.replace(b"\n", b"\ndata: ")
+    return b"data: %b\n\n" % message
+
+
+def _greeting(retry: float) -> bytes:
+    return b"retry: %d\n\n" % int(retry * 1000)
+
+
+TRANSPORT = Transport(
+    name=b"events",
+    headers=(
+        (b"Content-Type", b"text/event-stream; charset=utf-8"),
+        # nginx: pass each event on at once
+        (b"X-Accel-Buffering", b"no"),
+    ),
+    encode=_encode,
+    counts=False,
+    greeting=_greeting,
+    heartbeat=b":\n\n",
+)
