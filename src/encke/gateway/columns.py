@@ -7,7 +7,7 @@ slot allocator nor a map from descriptor to slot is needed. A row is 25 bytes::
     handle     Q  8   its 64-bit name (ids): gateway | generation | this row
     user       q  8   >= 0: the user id, if it is a plain decimal number;
                       < 0: -1 - key into `_texts`, where other ids are
-    count      I  4   messages written to it
+    count      I  4   messages written to it, where its transport numbers them
     deadline   I  4   tick at which it has waited long enough; 0: never
     kind       B  1   FREE, NEW, IDLE, AWAKE, LOGGING_IN, LINGERING, or
                       STREAM + 2 * transport + 1 if its body is not chunked

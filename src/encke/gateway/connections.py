@@ -72,17 +72,15 @@ class Connections:
         return self.columns.kind[fd] >= STREAM
 
     def wake(self, fd: int) -> Exchange:
-        """The exchange of `fd`, which has sent something."""
-        exchange = self.awake.get(fd)
-        if exchange is None:
-            if self._spare:
-                exchange = self._spare.pop()
-                exchange.fd = fd
-            else:
-                exchange = Exchange(fd, self.settings.head_limit)
-            self.awake[fd] = exchange
-            self.columns.kind[fd] = AWAKE
-            self.columns.deadline[fd] = self.now + self._head_ticks
+        """An exchange for `fd`, which has sent something in its sleep."""
+        if self._spare:
+            exchange = self._spare.pop()
+            exchange.fd = fd
+        else:
+            exchange = Exchange(fd, self.settings.head_limit)
+        self.awake[fd] = exchange
+        self.columns.kind[fd] = AWAKE
+        self.columns.deadline[fd] = self.now + self._head_ticks
         return exchange
 
     def sleep(self, exchange: Exchange) -> None:

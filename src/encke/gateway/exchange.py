@@ -66,11 +66,6 @@ class Exchange:
         """Whether nothing more is read, and the connection ends once all answers are out."""
 
     @property
-    def can_sleep(self) -> bool:
-        """Whether nothing is lost if this object goes."""
-        return not self.answers and self.parser.between_requests and self.login is None
-
-    @property
     def crowded(self) -> bool:
         """Whether so many answers are owed that no more requests are read."""
         return len(self.answers) >= MAX_PIPELINED

@@ -96,6 +96,7 @@ class Gateway:
     def _serve(self, _events: int) -> None:
         """Serve the connections that are ready."""
         kinds, requests = self._connections.columns.kind, self._requests
+        requests.begin_turn()
         for fd, events in self._connections.poller.ready():
             if events & WRITABLE:
                 self._connections.outbox.writable(fd)

@@ -155,10 +155,7 @@ class LinkedRouter:
         for frame in frames:
             match frame:
                 case Deliver():
-                    missed = self.client.deliver(frame.messages, frame.counts, frame.handles)
-                    assert self._channel is not None
-                    # it leaves with flush(), which comes after the writes
-                    self._channel.send(Ack(frame.batch, missed))
+                    self._deliver(frame)
                 case Result():
                     self._settle(frame)
                 case LoggedIn():
@@ -170,6 +167,19 @@ class LinkedRouter:
         if self._was_full and not self.full:
             self.client.resume()
         self._was_full = self.full
+
+    def _deliver(self, frame: Deliver) -> None:
+        deliver, handles = self.client.deliver, frame.handles
+        missed = array("I")
+        start = index = 0
+        for message, count in zip(frame.messages, frame.counts, strict=True):
+            delivered = deliver(message, handles[start : start + count])
+            if delivered < count:
+                missed.extend((index, count - delivered))
+            start += count
+            index += 1
+        assert self._channel is not None
+        self._channel.send(Ack(frame.batch, missed))  # leaves after the turn's writes
 
     def _settle(self, frame: Result) -> None:
         batch = self._under_way.pop(frame.batch)

@@ -30,10 +30,12 @@ class LocalRouter:
         self._map.logout(handle)
 
     def send(self, sender: Sender, ids: list[bytes], messages: list[bytes]) -> None:
+        find, deliver = self._map.find, self.client.deliver
         delivered = 0
-        for batch in self._map.send_many(ids, messages).values():
-            missed = self.client.deliver(batch.messages, batch.counts, batch.handles)
-            delivered += len(batch.handles) - sum(missed[1::2])
+        for id, message in zip(ids, messages, strict=True):
+            found = find(id)
+            if found is not None:
+                delivered += deliver(message, found if isinstance(found, tuple) else (found,))
         sender.settled(len(ids), delivered)
 
     def flush(self) -> None:

@@ -70,9 +70,23 @@ class Outbox:
     def flush(self) -> None:
         """Write what was queued."""
         queued, self._queued = self._queued, {}
-        write = self._write
+        write, tails = os.write, self._tails  # _write, without a call a connection
+        bytes_out = 0
         for fd, data in queued.items():
-            write(fd, data)
+            if fd in tails:
+                tails[fd] += data
+                continue
+            try:
+                written = write(fd, data)
+            except BlockingIOError:
+                written = 0
+            except OSError:
+                self._lost(fd)
+                continue
+            bytes_out += written
+            if written < len(data):
+                self._keep(fd, data[written:])
+        self.bytes_out += bytes_out
 
     def flush_one(self, fd: int) -> None:
         """Write now what was queued for `fd`."""

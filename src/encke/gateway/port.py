@@ -7,7 +7,6 @@ it is told back. The gateway can't tell the two apart.
 May import: nothing of Encke.
 """
 
-from array import array
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -28,12 +27,10 @@ class Client(Protocol):
     def logged_in(self, handles: Iterable[int]) -> None:
         """These connections are reachable from now on."""
 
-    def deliver(
-        self, messages: list[bytes], counts: "array[int]", handles: "array[int]"
-    ) -> "array[int]":
-        """Write `messages[k]` to the next `counts[k]` of `handles`.
+    def deliver(self, message: bytes, handles: Iterable[int]) -> int:
+        """Write `message` to these connections at the end of the turn; returns to how many.
 
-        Returns which were missed, as pairs: the message's index, connections missed.
+        Fewer than there are handles if some have gone meanwhile.
         """
 
     def logins(self) -> Iterable[tuple[int, bytes]]:

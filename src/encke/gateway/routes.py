@@ -55,7 +55,9 @@ _SEND_MANY = Route(Action.SEND_MANY)
 
 def route(request: Request, api_key: str) -> Route | Problem:
     """Where `request` leads, or why it leads nowhere."""
-    path = request.path
+    path = request.target
+    if not path.startswith(b"/") or b"?" in path:
+        path = request.path
     first, slash, rest = path[1:].partition(b"/")
     if first == b"send":
         if request.method not in _SEND_METHODS:

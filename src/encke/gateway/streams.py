@@ -7,7 +7,6 @@ May import: connections, columns, exchange, wire.
 """
 
 import random
-from array import array
 from collections.abc import Iterable, Iterator
 
 from ..ids import SLOT_MASK
@@ -24,6 +23,13 @@ _COMMON_HEADERS = (
     (b"Cache-Control", b"no-cache, no-store, no-transform"),
 )
 
+_ENCODERS = {
+    STREAM + 2 * code + unchunked: (transport.encode, transport.counts)
+    for code, transport in enumerate(TRANSPORTS)
+    for unchunked in (0, 1)
+}
+"""By kind: how a message is encoded, and whether it is numbered."""
+
 
 class Streams:
     """The streams of one gateway; what the router calls (port.Client)."""
@@ -31,6 +37,10 @@ class Streams:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._settings = connections.settings
+        columns = connections.columns
+        self._handles, self._kinds, self._numbers = columns.handle, columns.kind, columns.count
+        self._counts = connections.counts
+        self._queue = connections.outbox.queue
         self._phase = 0
         period = self._settings.heartbeat
         self._period = ticks(period) if period else 0
@@ -88,43 +98,37 @@ class Streams:
             connections.become_stream(exchange, login.kind)
             connections.outbox.queue(fd, login.head)
 
-    def deliver(
-        self, messages: list[bytes], counts: "array[int]", handles: "array[int]"
-    ) -> "array[int]":
-        """Queue each message for its connections; see port.Client."""
-        columns, queue = self._connections.columns, self._connections.outbox.queue
-        owners, kinds, numbers = columns.handle, columns.kind, columns.count
-        missed = array("I")
-        targets = iter(handles)
-        index = -1
-        for message in messages:
-            index += 1
-            encoded: dict[int, bytes] = {}
-            misses = 0
-            for _ in range(counts[index]):
-                handle = next(targets)
-                fd = handle & SLOT_MASK
-                kind = kinds[fd]
-                if owners[fd] != handle or kind < STREAM:
-                    misses += 1
-                    continue
-                number = numbers[fd] = numbers[fd] + 1 & 0xFFFFFFFF
-                data = encoded.get(kind)
-                if data is None:
-                    transport = TRANSPORTS[(kind - STREAM) >> 1]
-                    data = transport.encode(message, number)
-                    if not kind & 1:
-                        data = b"%x\r\n%b\r\n" % (len(data), data)
-                    if not transport.counts:
-                        encoded[kind] = data
-                if not queue(fd, data):
-                    misses += 1
-            if misses:
-                missed.extend((index, misses))
-        lost = sum(missed[1::2])
-        self._connections.counts[Field.DELIVERED] += len(handles) - lost
-        self._connections.counts[Field.UNDELIVERED] += lost
-        return missed
+    def deliver(self, message: bytes, handles: Iterable[int]) -> int:
+        """Queue `message` for these connections; see port.Client."""
+        owners, kinds, queue = self._handles, self._kinds, self._queue
+        encoded: dict[int, bytes] = {}
+        delivered = missed = 0
+        for handle in handles:
+            fd = handle & SLOT_MASK
+            kind = kinds[fd]
+            if owners[fd] != handle or kind < STREAM:
+                missed += 1
+                continue
+            data = encoded.get(kind)
+            if data is None:
+                encode, counts = _ENCODERS[kind]
+                if counts:
+                    number = self._numbers[fd] = self._numbers[fd] + 1 & 0xFFFFFFFF
+                    data = encode(message, number)
+                else:
+                    data = encode(message, 0)
+                if not kind & 1:
+                    data = b"%x\r\n%b\r\n" % (len(data), data)
+                if not counts:
+                    encoded[kind] = data
+            if queue(fd, data):
+                delivered += 1
+            else:
+                missed += 1
+        self._counts[Field.DELIVERED] += delivered
+        if missed:
+            self._counts[Field.UNDELIVERED] += missed
+        return delivered
 
     def logins(self) -> Iterator[tuple[int, bytes]]:
         """Everyone who is logged in or waits for it, for a router that knows nobody."""

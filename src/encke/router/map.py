@@ -41,11 +41,13 @@ class Batch(msgspec.Struct, gc=False):
 class RouterMap:
     """User ids and the connections that they are logged in on."""
 
-    __slots__ = ("_handles", "_ids", "logins")
+    __slots__ = ("_handles", "_ids", "find", "logins")
 
     def __init__(self) -> None:
         self._handles: dict[bytes, int | tuple[int, ...]] = {}
         self._ids: dict[int, list[bytes | tuple[bytes, ...] | None]] = {}
+        self.find = self._handles.get
+        """`find(id)`: the one handle of `id`, a tuple if it has several, None if none."""
         self.logins = 0
         """Number of (id, handle) pairs."""
 
@@ -106,10 +108,6 @@ class RouterMap:
                     self._remove(id, lambda handle: handle >> GATEWAY_SHIFT == gateway)
         return ended
 
-    def find(self, id: bytes) -> int | tuple[int, ...] | None:
-        """The one handle of `id`, a tuple if it has several, None if it has none."""
-        return self._handles.get(id)
-
     def send(self, id: bytes, message: bytes) -> dict[int, Batch]:
         """Whom `message` goes to: a batch for each gateway concerned, none if nobody is there."""
         return self.send_many((id,), (message,))
@@ -120,7 +118,7 @@ class RouterMap:
         Within a batch the messages keep their order.
         """
         batches: dict[int, Batch] = {}
-        find = self._handles.get
+        find = self.find
         index = -1
         for id in ids:
             index += 1

@@ -170,29 +170,37 @@ class RequestParser:
 
     def on_url(self, part: bytes) -> None:
         self._target += part
-        self._count(len(part))
+        self._field_bytes += len(part)
+        if self._field_bytes > self._limit:
+            raise _Refused(self._too_large())
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value) + 4)
-        if self._in_head:  # else it's a trailer, which nobody here needs
-            name = name.lower()
-            if name in _KEPT_HEADERS:
-                known = self._headers.get(name)
-                self._headers[name] = value if known is None else known + b", " + value
+        self._field_bytes += len(name) + len(value) + 4
+        if self._field_bytes > self._limit:
+            raise _Refused(self._too_large())
+        name = name.lower()
+        if name in _KEPT_HEADERS and self._in_head:  # else a trailer, which nobody here needs
+            known = self._headers.get(name)
+            self._headers[name] = value if known is None else known + b", " + value
 
     def on_headers_complete(self) -> None:
         parser = self._parser
         assert parser is not None
         method = parser.get_method()
-        self._count(len(method))
         self._in_head = False
-        version = parser.get_http_version()
-        if version not in ("1.1", "1.0"):
-            detail = f"HTTP/{version} isn't spoken here; use HTTP/1.1."
-            raise _Refused(Refusal(505, detail))
+        if self._field_bytes + len(method) > self._limit:
+            raise _Refused(self._too_large())
         if method not in METHODS:
             raise _Refused(_unknown_method())
-        self._events.append(Request(method, self._target, self._headers, version == "1.0"))
+        # asked only where it can be anything but HTTP/1.1: it makes a string each time
+        is_http_10 = False
+        if b"connection" in self._headers or not parser.should_keep_alive():
+            version = parser.get_http_version()
+            if version not in ("1.1", "1.0"):
+                detail = f"HTTP/{version} isn't spoken here; use HTTP/1.1."
+                raise _Refused(Refusal(505, detail))
+            is_http_10 = version == "1.0"
+        self._events.append(Request(method, self._target, self._headers, is_http_10))
 
     def on_body(self, piece: bytes) -> None:
         self._events.append(piece)
@@ -202,11 +210,6 @@ class RequestParser:
         self._at_start = False
         self._first = b""
         self._events.append(END)
-
-    def _count(self, length: int) -> None:
-        self._field_bytes += length
-        if self._field_bytes > self._limit:
-            raise _Refused(self._too_large())
 
     def _too_large(self) -> Refusal:
         return Refusal(
