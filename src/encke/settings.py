@@ -10,9 +10,7 @@ May import: errors only.
 
 import os
 import resource
-import tomllib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -140,7 +138,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 def load(
     flags: Mapping[str, object] | None = None,
     environment: Mapping[str, str] | None = None,
-    file: Path | None = None,
+    file: "str | os.PathLike[str] | None" = None,
 ) -> Settings:
     """The settings of `file`, `environment` (``ENCKE_*``) and `flags`, later ones winning.
 
@@ -149,8 +147,11 @@ def load(
     """
     merged: dict[str, object] = {}
     if file is not None:
+        import tomllib  # by the command line only: the server's memory is counted
+
         try:
-            merged.update(tomllib.loads(file.read_text("utf-8")))
+            with open(file, "rb") as toml:
+                merged.update(tomllib.load(toml))
         except OSError as error:
             raise BadSettings(f"{file}: {error.strerror}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

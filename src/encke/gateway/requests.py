@@ -9,7 +9,6 @@ May import: connections, exchange, routes, senders, streams, wire.
 
 import os
 import time
-from email.utils import formatdate
 
 from ..scoreboard import Field
 from ..wire.http import END, Event, Refusal, Request
@@ -50,7 +49,7 @@ class Requests:
 
     def tick(self) -> None:
         """A second may have passed: date the answers anew."""
-        self._date = formatdate(time.time(), usegmt=True).encode()
+        self._date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime()).encode()
         self._delivered.clear()
 
     def begin_turn(self) -> None:

@@ -8,7 +8,6 @@ May import: wire, ids, errors.
 """
 
 import enum
-import hmac
 
 import msgspec
 
@@ -92,5 +91,8 @@ def _wrong_method(allowed: frozenset[bytes]) -> Problem:
 
 
 def _may_send(request: Request, api_key: str) -> bool:
+    # imported only where a key is set: it brings OpenSSL, 3 MB
+    from hmac import compare_digest
+
     scheme, _, key = request.headers.get(b"authorization", b"").partition(b" ")
-    return scheme.lower() == b"bearer" and hmac.compare_digest(key.strip(), api_key.encode())
+    return scheme.lower() == b"bearer" and compare_digest(key.strip(), api_key.encode())

@@ -42,6 +42,13 @@ def control(settings: Settings) -> socket.socket:
     return listener
 
 
+def private_directory() -> str:
+    """A new directory that only this user can look into."""
+    path = f"{os.environ.get('TMPDIR', '/tmp')}/encke-{os.urandom(8).hex()}"
+    os.mkdir(path, 0o700)
+    return path
+
+
 def router(path: str) -> socket.socket:
     """The Unix socket at which the router awaits the gateways."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

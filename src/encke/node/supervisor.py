@@ -23,9 +23,7 @@ import contextlib
 import gc
 import os
 import resource
-import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Callable
 
@@ -79,8 +77,8 @@ class Supervisor:
         self._next_number = 0
         self._stopping = False
         self._announced = False
-        self._directory = tempfile.mkdtemp(prefix="encke-")
-        self._router_path = os.path.join(self._directory, "router")
+        self._directory = sockets.private_directory()
+        self._router_path = f"{self._directory}/router"
         self._public = sockets.public(settings)
         self._control = sockets.control(settings)
         self._router = sockets.router(self._router_path)
@@ -110,7 +108,8 @@ class Supervisor:
                 self._watch()
             return self._stop()
         finally:
-            shutil.rmtree(self._directory, ignore_errors=True)
+            os.unlink(self._router_path)
+            os.rmdir(self._directory)
 
     # children
 

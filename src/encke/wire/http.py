@@ -16,7 +16,6 @@ Pure. May import: httptools, msgspec.
 
 import enum
 import re
-from urllib.parse import unquote_to_bytes
 
 import httptools
 import msgspec
@@ -35,6 +34,7 @@ _LINE_ENDS = 14
 """Bytes of a request line and head besides method, target and fields: two blanks,
 HTTP/1.1 and two line ends."""
 
+_sub_escapes = re.compile(rb"%([0-9A-Fa-f]{2})").sub
 _is_token_character = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]").match
 
 
@@ -233,4 +233,4 @@ def _unknown_method() -> Refusal:
 
 def percent_decoded(part: bytes) -> bytes:
     """One path segment without percent-encoding (RFC 3986, 2.1); a bare % stays as it is."""
-    return unquote_to_bytes(part) if b"%" in part else part
+    return _sub_escapes(lambda escape: bytes((int(escape[1], 16),)), part) if b"%" in part else part
