@@ -70,8 +70,11 @@ class Gateway:
 
     def resume(self) -> None:
         """There is room for senders' messages again (port.Client)."""
-        for fd in list(self._connections.paused):
-            self._connections.resume(fd)
+        connections = self._connections
+        for fd in list(connections.paused):
+            exchange = connections.awake.get(fd)
+            if exchange is None or not (exchange.crowded or exchange.closing):
+                connections.resume(fd)
 
     def drain(self) -> None:
         """Take no more connections, end the streams properly, answer senders, then stop."""
@@ -215,3 +218,4 @@ class Gateway:
     def _end_turn(self) -> None:
         self._connections.outbox.flush()
         self._router.flush()
+        self._connections.outbox.flush()  # if the link broke: what senders are told

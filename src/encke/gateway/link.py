@@ -65,20 +65,12 @@ class LinkedRouter:
         self._gathering = _Batch([], [], [])
         self._under_way: dict[int, _Batch] = {}
         self._bytes_under_way = 0
-        self._was_full = False
+        self.full = False
         self._login_ids: list[bytes] = []
         self._login_handles = array("Q")
         self._logout_handles = array("Q")
         self.available = False
         self.client: Client
-
-    @property
-    def full(self) -> bool:
-        return self._bytes_under_way >= self._window
-
-    @property
-    def idle(self) -> bool:
-        return not self._bytes_under_way
 
     def login(self, handle: int, id: bytes) -> None:
         if self._channel is not None:
@@ -101,6 +93,7 @@ class LinkedRouter:
         batch.messages += messages
         batch.size += size
         self._bytes_under_way += size
+        self.full = self._bytes_under_way >= self._window
         if batch.size >= CUT:
             self._send_gathered()
 
@@ -164,9 +157,8 @@ class LinkedRouter:
                     self.available = True
                 case _:
                     pass  # a frame that only gateways send
-        if self._was_full and not self.full:
-            self.client.resume()
-        self._was_full = self.full
+        if self.full and self._bytes_under_way < self._window:
+            self._make_room()
 
     def _deliver(self, frame: Deliver) -> None:
         deliver, handles = self.client.deliver, frame.handles
@@ -205,5 +197,8 @@ class LinkedRouter:
         for batch in batches:
             for sender, messages in batch.senders:
                 sender.failed(messages)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        self.full = False
         self.client.resume()
-        self._was_full = False

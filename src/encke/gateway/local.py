@@ -12,7 +12,6 @@ class LocalRouter:
 
     available = True
     full = False
-    idle = True
 
     def __init__(self) -> None:
         self._map = RouterMap()

@@ -55,10 +55,6 @@ class Router(Protocol):
     def users(self) -> int:
         """User ids that are logged in here, if the map is in this process, else 0."""
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is under way."""
-
     def login(self, handle: int, id: bytes) -> None:
         """Log a connection in; `Client.logged_in` tells when it's done."""
 

@@ -60,6 +60,9 @@ class Requests:
     def readable(self, fd: int) -> None:
         """There's something to read from a connection that isn't a stream."""
         connections = self._connections
+        if connections.router.full:
+            connections.pause(fd)
+            return
         size = READ_SIZE
         exchange = connections.awake.get(fd)
         if exchange is not None and type(exchange.body) is Messages:
@@ -173,6 +176,8 @@ class Requests:
                 exchange.closing = True
                 self.refused(Answer(exchange), Problem(event.status, event.detail))
         self._handling = None
+        if exchange.parser.closed and exchange.login is None:
+            exchange.closing = True  # CONNECT, or an upgrade that was ignored
         if not exchange.parser.between_requests:
             self._set_deadline(exchange)
         self._go_on(exchange)
@@ -253,13 +258,10 @@ class Requests:
                 return
         elif exchange.parser.between_requests:
             connections.columns.deadline[fd] = 0  # it's the server's turn
-        if not exchange.closing:
-            body = exchange.body
-            ahead = type(body) is Messages and body.ahead
-            if ahead or exchange.crowded or (connections.router.full and answers):
-                connections.pause(fd)
-            elif fd in connections.paused:
-                connections.resume(fd)
+        if exchange.crowded:
+            connections.pause(fd)
+        elif fd in connections.paused and not exchange.closing:
+            connections.resume(fd)
 
     def _end(self, exchange: Exchange) -> None:
         """The last answer is out, or about to be: end the connection."""

@@ -17,9 +17,6 @@ UNAVAILABLE = Problem(
 )
 NOT_UTF8 = Problem(400, "The message isn't UTF-8; encode it as UTF-8.")
 
-MAX_PENDING = 64 * 1024
-"""Messages of one NDJSON body that may be under way before no more of it is read."""
-
 
 class Replies(Protocol):
     """Where senders leave their outcome; see requests.Requests."""
@@ -103,11 +100,6 @@ class Messages(Answer):
         self._accepted = self._delivered = self._pending = 0
         self._finished = False
         self._problem: tuple[Problem, dict[str, int]] | None = None
-
-    @property
-    def ahead(self) -> bool:
-        """Whether so much of the body is under way that the rest must wait."""
-        return self._pending >= MAX_PENDING
 
     def feed(self, piece: bytes) -> None:
         if self._problem is None:

@@ -56,22 +56,23 @@ class Request(msgspec.Struct):
 
     @property
     def keep_alive(self) -> bool:
-        """Whether the client may use the connection for another request (RFC 9112, 9.3)."""
-        connection = self.headers.get(b"connection")
-        return not self.is_http_10 and (
-            connection is None or b"close" not in connection.lower().replace(b",", b" ").split()
-        )
+        """Whether the connection is good for another request (RFC 9112, 9.3).
 
-    @property
-    def content_length(self) -> int | None:
-        """The announced length of the body, None if there's no body or it's chunked."""
-        length = self.headers.get(b"content-length")
-        return None if length is None else int(length)
+        After an upgrade that was ignored it isn't: what comes may be another protocol.
+        """
+        if self.is_http_10:
+            return False
+        connection = self.headers.get(b"connection")
+        if connection is None:
+            return True
+        options = connection.lower().replace(b",", b" ").split()
+        return b"close" not in options and b"upgrade" not in options
 
     @property
     def has_body(self) -> bool:
         """Whether a body follows."""
-        return b"transfer-encoding" in self.headers or bool(self.content_length)
+        length = self.headers.get(b"content-length", b"0")
+        return b"transfer-encoding" in self.headers or int(length) > 0
 
 
 class End(enum.Enum):
