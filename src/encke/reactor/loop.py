@@ -3,7 +3,7 @@
 Why not asyncio: a gateway has a handful of file descriptors that the loop must see
 (listener, link, lifeline, and the poller that stands for all its connections), and
 asyncio can't wait on a shared listener with EPOLLEXCLUSIVE, which keeps 53 gateways
-from waking up for one connection. It also costs a node 7 MB (docs/adr/0002).
+from waking up for one connection. It also costs a node 4 MB (docs/adr/0003).
 
 Invariants: a callback may add and remove any file descriptor; one that was removed
 is not called any more, even if it had been reported in the same turn. Ticks are the
