@@ -175,7 +175,9 @@ def _convert(values: Mapping[str, object], source: str) -> Settings:
     try:
         return msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise BadSettings(f"{source}: {error}") from None
+        what, _, where = str(error).partition(" - at `$.")
+        name = where.removesuffix("`") + ": " if where else ""
+        raise BadSettings(f"{source}: {name}{what[:1].lower()}{what[1:]}") from None
 
 
 def address(text: str) -> tuple[str, int]:
