@@ -19,6 +19,7 @@ Pure. May import: ids.
 """
 
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
@@ -117,27 +118,19 @@ class RouterMap:
 
         Within a batch the messages keep their order.
         """
-        batches: dict[int, Batch] = {}
+        groups: dict[int, tuple[list[int], list[int]]] = {}  # gateway -> indexes, handles
         find = self.find
-        index = -1
-        for id in ids:
-            index += 1
+        for index, id in enumerate(ids):
             found = find(id)
             if found is None:
                 continue
-            for handle in found if isinstance(found, tuple) else (found,):
-                gateway = handle >> GATEWAY_SHIFT
-                batch = batches.get(gateway)
-                if batch is None:
-                    batch = batches[gateway] = Batch([], array("I"), array("Q"), array("I"))
-                if batch.indexes and batch.indexes[-1] == index:
-                    batch.counts[-1] += 1
-                else:
-                    batch.messages.append(messages[index])
-                    batch.counts.append(1)
-                    batch.indexes.append(index)
-                batch.handles.append(handle)
-        return batches
+            for handle in (found,) if isinstance(found, int) else found:
+                group = groups.get(handle >> GATEWAY_SHIFT)
+                if group is None:
+                    group = groups[handle >> GATEWAY_SHIFT] = ([], [])
+                group[0].append(index)
+                group[1].append(handle)
+        return {gateway: _batch(messages, *group) for gateway, group in groups.items()}
 
     def gateways(self) -> Iterator[int]:
         """The gateways that have logged anyone in."""
@@ -175,6 +168,19 @@ class RouterMap:
             del self._handles[id]
         else:
             self._handles[id] = left if len(left) > 1 else left[0]
+
+
+def _batch(messages: Sequence[bytes], indexes: list[int], handles: list[int]) -> Batch:
+    """The batch in which message `indexes[k]` goes to `handles[k]`; `indexes` ascend."""
+    counts = dict.fromkeys(indexes, 1)  # keeps the order
+    if len(counts) < len(indexes):
+        counts = Counter(indexes)
+    return Batch(
+        [messages[index] for index in counts],
+        array("I", counts.values()),
+        array("Q", handles),
+        array("I", counts),
+    )
 
 
 def _each(held: bytes | tuple[bytes, ...]) -> Iterator[bytes]:
