@@ -60,7 +60,9 @@ def run(arguments: Sequence[str]) -> int:
     except typer.TyperException as error:
         context: typer.Context | None = getattr(error, "ctx", None)
         path = context.command_path if context else "encke"
-        return _complain(f"{error.format_message()} See `{path} --help`.", USAGE)
+        if said := error.format_message():  # else it has shown its help
+            _complain(f"{said} See `{path} --help`.")
+        return USAGE
     except (BadSettings, BadUserId) as error:
         return _complain(error, USAGE)
     except (Unreachable, Unavailable) as error:
@@ -205,7 +207,7 @@ def listen(
     sent in between is not shown.
     """
     encode = importlib.import_module("msgspec").json.encode
-    client = importlib.import_module("encke.client")
+    client = importlib.import_module("encke.client").Client(to)
 
     def opened() -> None:
         _complain(f"connected to {to}; {id} is reachable.")
@@ -213,14 +215,14 @@ def listen(
     def lost(reason: object, delay: float) -> None:
         _complain(f"{reason} Reconnecting in {delay:.1f} s.")
 
-    with (
-        client.connect(to) as server,
-        server.listen(id, on_open=opened, on_lost=lost) as messages,
-    ):
-        for message in messages:
-            line = encode(message) if json else message.encode()
-            sys.stdout.buffer.write(line + b"\n")
-            sys.stdout.buffer.flush()
+    async def show() -> None:
+        async with client, client.listen(id, on_open=opened, on_lost=lost) as messages:
+            async for message in messages:
+                line = encode(message) if json else message.encode()
+                sys.stdout.buffer.write(line + b"\n")
+                sys.stdout.buffer.flush()
+
+    importlib.import_module("asyncio").run(show())
 
 
 @app.command()

@@ -172,15 +172,13 @@ class RouterMap:
 
 def _batch(messages: Sequence[bytes], indexes: list[int], handles: list[int]) -> Batch:
     """The batch in which message `indexes[k]` goes to `handles[k]`; `indexes` ascend."""
-    counts = dict.fromkeys(indexes, 1)  # keeps the order
-    if len(counts) < len(indexes):
-        counts = Counter(indexes)
-    return Batch(
-        [messages[index] for index in counts],
-        array("I", counts.values()),
-        array("Q", handles),
-        array("I", counts),
-    )
+    counts = array("I", [1]) * len(indexes)
+    each = indexes
+    if len(set(indexes)) < len(indexes):  # someone has several connections here
+        by_index = Counter(indexes)
+        counts, each = array("I", by_index.values()), list(by_index)
+    messages = [messages[index] for index in each]
+    return Batch(messages, counts, array("Q", handles), array("I", each))
 
 
 def _each(held: bytes | tuple[bytes, ...]) -> Iterator[bytes]:
