@@ -207,9 +207,9 @@ class Requests:
         headers = request.headers
         if b"expect" in headers and headers[b"expect"].lower() != b"100-continue":
             return Problem(417, "The only expectation that is met is 100-continue.")
-        if type(where) is Route and where.action is Action.SEND:
-            length = headers.get(b"content-length")
-            if length is not None and int(length) > self._settings.body_limit:
+        length = headers.get(b"content-length")
+        if length is not None and type(where) is Route and where.action is Action.SEND:
+            if int(length) > self._settings.body_limit:
                 return too_large(self._settings.body_limit)
         return where
 

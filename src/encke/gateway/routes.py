@@ -12,7 +12,7 @@ import enum
 import msgspec
 
 from ..errors import BadUserId
-from ..ids import user_id
+from ..ids import is_user_id, user_id
 from ..wire.http import Request, percent_decoded
 from ..wire.response import Headers
 from ..wire.transports import TRANSPORTS
@@ -55,8 +55,11 @@ _SEND_MANY = Route(Action.SEND_MANY)
 def route(request: Request, api_key: str) -> Route | Problem:
     """Where `request` leads, or why it leads nowhere."""
     path = request.target
-    if not path.startswith(b"/") or b"?" in path:
-        path = request.path
+    if path.startswith(b"/send/") and request.method == b"POST" and not api_key:
+        id = path[6:]
+        if is_user_id(id):  # what nearly every request is
+            return Route(Action.SEND, id)
+    path = request.path
     first, slash, rest = path[1:].partition(b"/")
     if first == b"send":
         if request.method not in _SEND_METHODS:

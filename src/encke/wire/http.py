@@ -129,7 +129,7 @@ class RequestParser:
         if self._parser is None:
             return events
         if self.between_requests:
-            self._first = data[:1]
+            self._first = data
         self._at_start = not self.between_requests
         try:
             self._parser.feed_data(data)
