@@ -1,0 +1,155 @@
+"""The arguments of ``encke bench``.
+
+May import: everything of bench.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import msgspec
+import typer
+from rich.table import Table
+
+from . import connect as connect_bench
+from . import memory as memory_bench
+from . import programs, report, steady_report
+from . import send as send_bench
+from . import steady as steady_bench
+from .processes import BenchError, Cores, pinned, terminable
+
+app = typer.Typer(
+    help="Measure the server beside its peers, on this machine.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+Given = TypeVar("Given", bound=msgspec.Struct)
+Found = TypeVar("Found", bound=msgspec.Struct)
+
+Json = Annotated[
+    Path | None, typer.Option("--json", help="Write machine, options and all samples to this file.")
+]
+Quick = Annotated[
+    bool, typer.Option("--quick", help="A smoke run of some seconds; its figures mean little.")
+]
+Streams = Annotated[int, typer.Option(min=1, help="Open streams.")]
+Rounds = Annotated[int, typer.Option(min=1, help="How often each contestant has its turn.")]
+
+
+@app.command()
+def send(
+    streams: Streams = 10_000,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length of one measurement.")] = 2.0,
+    rounds: Rounds = 3,
+    senders: Annotated[int, typer.Option(min=1, max=1024, help="Connections that POST.")] = 256,
+    bodies: Annotated[int, typer.Option(min=1, max=64, help="NDJSON bodies at once.")] = 4,
+    quick: Quick = False,
+    json: Json = None,
+) -> None:
+    """Messages a second on one core, beside nchan and a bare C write loop."""
+    options = send_bench.Options(
+        streams=streams, seconds=seconds, rounds=rounds, senders=senders, bodies=bodies
+    )
+    if quick:
+        options = send_bench.Options(streams=200, seconds=0.2, rounds=1, senders=16, bodies=2)
+    _need_compiler()
+    results = _carry_out("send", options, send_bench.run, send_bench.tables, json)
+    _exit_if(send_bench.failed(results), "What was delivered is not what was sent.")
+
+
+@app.command()
+def memory(
+    streams: Streams = 10_000,
+    users: Annotated[int, typer.Option(min=1, help="Users in the router's map.")] = 1_000_000,
+    quick: Quick = False,
+    json: Json = None,
+) -> None:
+    """Memory a connection, beside nchan; and a user in the router's map."""
+    options = memory_bench.Options(streams=streams, users=users)
+    if quick:
+        options = memory_bench.Options(streams=200, seconds=0.2, senders=16, users=10_000)
+    _need_compiler()
+    _carry_out("memory", options, memory_bench.run, memory_bench.tables, json)
+
+
+@app.command()
+def connect(
+    streams: Streams = 10_000,
+    rounds: Rounds = 3,
+    quick: Quick = False,
+    json: Json = None,
+) -> None:
+    """Time and CPU to open streams, until every client can be reached, beside nchan."""
+    options = connect_bench.Options(streams=streams, rounds=rounds)
+    if quick:
+        options = connect_bench.Options(streams=200, rounds=1)
+    _need_compiler()
+    _carry_out("connect", options, connect_bench.run, connect_bench.tables, json)
+
+
+@app.command()
+def steady(
+    streams: Streams = 10_000,
+    rate: Annotated[float, typer.Option(min=1, help="Messages a second.")] = 1_000,
+    minutes: Annotated[float, typer.Option(min=0.01, help="Length of a phase.")] = 10,
+    attackers: Annotated[
+        int, typer.Option(min=0, help="Slow-header attackers, in a second phase.")
+    ] = 0,
+    gateways: Annotated[int, typer.Option(min=1, help="Gateways of the server.")] = 2,
+    quick: Quick = False,
+    json: Json = None,
+) -> None:
+    """A steady load: exactly once, in order, latency, memory over time."""
+    options = steady_bench.Options(
+        streams=streams, rate=rate, minutes=minutes, attackers=attackers, gateways=gateways
+    )
+    if quick:
+        options = steady_bench.Options(
+            streams=200, rate=500, minutes=0.05, attackers=attackers, gateways=gateways
+        )
+    results = _carry_out("steady", options, steady_bench.run, steady_report.tables, json)
+    _exit_if(
+        steady_bench.failed(results),
+        "Not every message came once, in order, or an attacker stayed.",
+    )
+
+
+def _carry_out(
+    name: str,
+    options: Given,
+    run: Callable[[Given, Cores, list[str]], Found],
+    tables: Callable[[Found, Given], list[Table]],
+    json: Path | None,
+) -> Found:
+    notices: list[str] = []
+    cores = Cores.choose()
+    if cores.server == cores.load:
+        report.notice(notices, "a core of its own for the load: there is but one here.")
+    try:
+        with terminable(), pinned(cores.load):
+            results = run(options, cores, notices)
+    except BenchError as error:
+        report.complain(str(error))
+        raise typer.Exit(1) from None
+    made = report.make(name, options, notices, results)
+    report.show(made, *tables(results, options))
+    if json is not None:
+        report.write(made, json)
+    return results
+
+
+def _need_compiler() -> None:
+    if reason := programs.missing():
+        report.notice([], f"this benchmark, whose clients are in C: {reason}.")
+        raise typer.Exit(0)
+
+
+def _exit_if(failed: bool, reason: str) -> None:
+    if failed:
+        report.complain(reason)
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,147 @@
+"""Child processes of a benchmark: pinned to a core, and always ended.
+
+Invariant: a process that was started here is ended by its id when its context is
+left, however it is left; so are the processes that it had started.
+
+May import: measure, errors.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import TypeVar
+
+import msgspec
+
+from ...errors import EnckeError
+from .measure import process_tree
+
+T = TypeVar("T")
+
+PATIENCE = 10.0
+"""Seconds that a process may take to end by itself; then it's killed."""
+
+
+class BenchError(EnckeError):
+    """A benchmark could not be carried out; the message says what to do."""
+
+
+class Cores(msgspec.Struct, frozen=True):
+    """The core of the server and that of its load; the same one where there is but one."""
+
+    server: int
+    load: int
+
+    @classmethod
+    def choose(cls) -> "Cores":
+        """The last core that this process may use for the server, the first for the load."""
+        allowed = sorted(os.sched_getaffinity(0))
+        return cls(server=allowed[-1], load=allowed[0])
+
+
+@contextmanager
+def pinned(core: int) -> Iterator[None]:
+    """What is started inside inherits `core`."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def running(
+    command: Sequence[str],
+    core: int,
+    *,
+    environment: Mapping[str, str] | None = None,
+    log: int | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`command` on `core`, with pipes for input and output; `log`: fd for errors, if not ours."""
+    with pinned(core):
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is ours to handle: we end it in order
+        )
+    try:
+        yield process
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    tree = process_tree(process.pid)
+    process.terminate()
+    for pipe in (process.stdin, process.stdout):
+        with suppress(BrokenPipeError):
+            if pipe is not None:
+                pipe.close()
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for pid in tree[1:]:
+        with suppress(ProcessLookupError):  # the rule: it has ended with its parent
+            os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + PATIENCE
+    while any(map(process_tree, tree)) and time.monotonic() < deadline:
+        time.sleep(0.01)  # a killed process takes a moment to go; it may not be our child
+
+
+class Talker:
+    """A child that answers each line with a line of JSON."""
+
+    def __init__(self, process: subprocess.Popen[bytes], name: str) -> None:
+        self._process = process
+        self._name = name
+        self.pid = process.pid
+
+    def say(self, line: str) -> None:
+        """Give a command."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line.encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise BenchError(f"{self._name} has ended before its time.") from None
+
+    def hear(self, kind: type[T]) -> T:
+        """Its next line."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise BenchError(f"{self._name} has ended before its time.")
+        try:
+            return msgspec.json.decode(line, type=kind)
+        except msgspec.MsgspecError as error:
+            raise BenchError(f"{self._name} said {line!r}: {error}") from None
+
+    def ask(self, line: str, kind: type[T]) -> T:
+        """Give a command and wait for the answer."""
+        self.say(line)
+        return self.hear(kind)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM ends what is inside like Ctrl-C does: children are ended on the way out."""
+
+    def leave(_number: int, _frame: FrameType | None) -> None:
+        sys.exit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
