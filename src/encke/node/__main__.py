@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from ..errors import BadSettings
 from ..settings import Settings
 
 HANDOVER = "ENCKE_HANDOVER"
@@ -35,7 +36,11 @@ def main() -> int:
         return os.EX_USAGE
     from .supervisor import serve  # only once there is something to serve
 
-    return serve(msgspec.json.decode(handover, type=Settings))
+    try:
+        return serve(msgspec.json.decode(handover, type=Settings))
+    except BadSettings as error:
+        print(f"encke: {error}", file=sys.stderr)
+        return os.EX_USAGE
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The control port: health, state, metrics, and the description of both ports."""

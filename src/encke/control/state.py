@@ -1,0 +1,180 @@
+"""The state of a node, put together from the scoreboard and /proc.
+
+Memory is PSS: each page counts for its share, so the sum over a node's processes is
+what the node takes from the machine. The kernel walks every mapping to tell it
+(milliseconds a process), so it is read at most once a second; all else is read anew.
+
+May import: scoreboard.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+
+import msgspec
+
+from ..scoreboard import (
+    CONTROL,
+    COUNTERS,
+    FIRST_GATEWAY,
+    NODE,
+    ROUTER,
+    SUPERVISOR,
+    Field,
+    Row,
+    Scoreboard,
+    State,
+)
+
+MEMORY_SECONDS = 1.0
+"""How old a figure of memory may be."""
+
+_NAMES = {SUPERVISOR: "supervisor", ROUTER: "router", CONTROL: "control"}
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class ProcessState(msgspec.Struct, frozen=True, kw_only=True):
+    """One process of the node; times in seconds, `started` since the epoch."""
+
+    name: str
+    pid: int
+    state: str
+    started: int
+    restarts: int
+    memory_bytes: int
+    cpu_seconds: float
+    connections: int
+    streams: int
+    capacity: int
+    queued_bytes: int
+
+
+class NodeState(msgspec.Struct, frozen=True, kw_only=True):
+    """The node: gauges and counters summed over its processes, and the processes."""
+
+    version: str
+    status: str
+    uptime: float
+    connections: int
+    streams: int
+    capacity: int
+    users: int
+    logins_held: int
+    queued_bytes: int
+    accepted: int
+    logins: int
+    logouts: int
+    requests: int
+    messages: int
+    delivered: int
+    undelivered: int
+    unavailable: int
+    bad_requests: int
+    timeouts: int
+    slow_clients: int
+    accept_pauses: int
+    bytes_out: int
+    memory_bytes: int
+    processes: list[ProcessState]
+
+
+def status(scoreboard: Scoreboard) -> str:
+    """``starting``, ``ready`` or ``draining``: whether the node takes connections."""
+    return _state(scoreboard.row(NODE)) if scoreboard.row(NODE)[Field.STATE] else "starting"
+
+
+class Reader:
+    """Reads the state of the node whose processes write `scoreboard`."""
+
+    def __init__(self, scoreboard: Scoreboard, version: str) -> None:
+        self._scoreboard = scoreboard
+        self._version = version
+        self._memory = _Memory()
+
+    def read(self) -> NodeState:
+        """The state as it is now, memory as it was at most a second ago."""
+        board = self._scoreboard
+        rows = list(board.processes())
+        processes = list(self._processes(rows))
+        dead = board.row(NODE)
+        sums = {
+            field.name.lower(): sum(row[field] for row in rows)
+            + (dead[field] if field in COUNTERS else 0)
+            for field in Field
+            if field >= Field.CONNECTIONS
+        }
+        started = board.row(SUPERVISOR)[Field.STARTED]
+        return NodeState(
+            version=self._version,
+            status=status(board),
+            uptime=round(max(0.0, time.time() - started), 3),
+            memory_bytes=sum(process.memory_bytes for process in processes),
+            processes=processes,
+            **sums,
+        )
+
+    def _processes(self, rows: list[Row]) -> Iterator[ProcessState]:
+        memory = self._memory.of([row[Field.PID] for row in rows])
+        for row in rows:
+            pid = row[Field.PID]
+            cpu_seconds = _cpu_seconds(pid)
+            if cpu_seconds is None or pid not in memory:
+                continue  # it died while we looked
+            yield ProcessState(
+                name=_NAMES.get(row.index) or f"gateway-{row.index - FIRST_GATEWAY}",
+                pid=pid,
+                state=_state(row),
+                started=row[Field.STARTED],
+                restarts=row[Field.RESTARTS],
+                memory_bytes=memory[pid],
+                cpu_seconds=cpu_seconds,
+                connections=row[Field.CONNECTIONS],
+                streams=row[Field.STREAMS],
+                capacity=row[Field.CAPACITY],
+                queued_bytes=row[Field.QUEUED_BYTES],
+            )
+
+
+class _Memory:
+    """PSS of processes by PID, in bytes, read at most once in MEMORY_SECONDS."""
+
+    def __init__(self) -> None:
+        self._read_at = float("-inf")
+        self._bytes: dict[int, int] = {}
+
+    def of(self, pids: list[int]) -> dict[int, int]:
+        """PID -> bytes for those of `pids` that live."""
+        now = time.monotonic()
+        if now - self._read_at >= MEMORY_SECONDS:
+            self._read_at = now
+            self._bytes = {}
+        for pid in pids:
+            if pid not in self._bytes:
+                try:
+                    self._bytes[pid] = pss(pid)
+                except OSError:
+                    continue
+        return self._bytes
+
+
+def pss(pid: int) -> int:
+    """The process's proportional share of memory, bytes; OSError if it is gone."""
+    with open(f"/proc/{pid}/smaps_rollup", "rb") as lines:
+        for line in lines:
+            if line.startswith(b"Pss:"):
+                return int(line.split()[1]) * 1024
+    raise ProcessLookupError(f"process {pid} has ended")  # a zombie has no mappings
+
+
+def _cpu_seconds(pid: int) -> float | None:
+    """User and system time of the process so far; None if it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b") ")[2].split()  # the name may hold anything
+    except OSError:
+        return None
+    return (int(fields[11]) + int(fields[12])) / _TICKS  # utime, stime: proc(5)
+
+
+def _state(row: Row) -> str:
+    return State(row[Field.STATE]).name.lower()
