@@ -246,11 +246,34 @@ def doctor(
     return int(importlib.import_module("encke.tools.doctor").run(connections, json))
 
 
-@app.command(
-    add_help_option=False,
-    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-)
+_ELSEWHERE = {"ignore_unknown_options": True, "allow_extra_args": True}
+"""The arguments are parsed in the command's room: there are many."""
+
+
+def _pass_on(context: typer.Context, room: str) -> int:
+    there: typer.Typer = importlib.import_module(f"encke.tools.{room}.cli").app
+    return there(context.args, prog_name=f"encke {room}", standalone_mode=False) or 0
+
+
+@app.command(add_help_option=False, context_settings=_ELSEWHERE)
+def flood(context: typer.Context) -> int:
+    """Open very many streams, and count what comes; see `encke flood --help`."""
+    return _pass_on(context, "flood")
+
+
+@app.command(add_help_option=False, context_settings=_ELSEWHERE)
+def generate(context: typer.Context) -> int:
+    """Send messages to random users; see `encke generate --help`."""
+    return _pass_on(context, "generate")
+
+
+@app.command(add_help_option=False, context_settings=_ELSEWHERE)
+def watch(context: typer.Context) -> int:
+    """Watch servers' memory, connections and CPU, and draw them; see `encke watch --help`."""
+    return _pass_on(context, "watch")
+
+
+@app.command(add_help_option=False, context_settings=_ELSEWHERE)
 def bench(context: typer.Context) -> int:
     """Measure this server beside others; see `encke bench --help`."""
-    benchmarks: typer.Typer = importlib.import_module("encke.tools.bench.cli").app
-    return benchmarks(context.args, prog_name="encke bench", standalone_mode=False) or 0
+    return _pass_on(context, "bench")

@@ -6,12 +6,13 @@ only way out of a row, and leaves nothing behind: row, outbox, exchange, login.
 May import: columns, exchange, outbox, poller, port, settings, scoreboard.
 """
 
+import math
 import os
 import socket
 
 from ..scoreboard import Field
 from ..settings import Settings
-from .columns import AWAKE, FREE, IDLE, LINGERING, LOGGING_IN, STREAM, Columns
+from .columns import AWAKE, FREE, IDLE, LINGERING, LOGGING_IN, NEW, STREAM, Columns
 from .exchange import Exchange
 from .outbox import Outbox
 from .poller import Poller
@@ -25,8 +26,8 @@ _SPARE_EXCHANGES = 64
 
 
 def ticks(seconds: float) -> int:
-    """So many seconds as a number of ticks, at least one."""
-    return max(1, round(seconds / TICK))
+    """So many seconds as a number of ticks; one more, since the current one is half over."""
+    return math.ceil(seconds / TICK) + 1
 
 
 class Connections:
@@ -79,8 +80,9 @@ class Connections:
         else:
             exchange = Exchange(fd, self.settings.head_limit)
         self.awake[fd] = exchange
+        if self.columns.kind[fd] != NEW:  # a new one's time runs since it was accepted
+            self.columns.deadline[fd] = self.now + self._head_ticks
         self.columns.kind[fd] = AWAKE
-        self.columns.deadline[fd] = self.now + self._head_ticks
         return exchange
 
     def sleep(self, exchange: Exchange) -> None:

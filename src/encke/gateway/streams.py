@@ -15,7 +15,7 @@ from ..wire.http import Request
 from ..wire.response import LAST_CHUNK, chunk, status_line
 from ..wire.transports import TRANSPORTS, Transport
 from .columns import LOGGING_IN, STREAM
-from .connections import Connections, ticks
+from .connections import TICK, Connections, ticks
 from .exchange import Exchange, Login
 
 _COMMON_HEADERS = (
@@ -43,7 +43,7 @@ class Streams:
         self._queue = connections.outbox.queue
         self._phase = 0
         period = self._settings.heartbeat
-        self._period = ticks(period) if period else 0
+        self._period = max(1, round(period / TICK)) if period else 0
         self._heads = [self._fixed_head(transport) for transport in TRANSPORTS]
 
     def ask(

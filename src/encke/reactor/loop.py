@@ -37,6 +37,7 @@ class Reactor:
         self._due: list[float] = []
         self._after_turn: list[Callable[[], None]] = []
         self._stopped = False
+        self._hurry = False
         self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.add(self._wake[0], IN, self._woken)
 
@@ -63,6 +64,10 @@ class Reactor:
         """Call `callback` at the end of every turn: the place to write what has gathered."""
         self._after_turn.append(callback)
 
+    def again(self) -> None:
+        """Let the next turn begin without waiting: there is work left over."""
+        self._hurry = True
+
     def on_signal(self, number: int, callback: Callable[[], None]) -> None:
         """Call `callback` when the process gets signal `number`, between two callbacks."""
         signal.signal(number, lambda *_: callback())
@@ -76,7 +81,8 @@ class Reactor:
         """Run until `stop()`."""
         poll, callbacks = self._epoll.poll, self._callbacks
         while not self._stopped:
-            timeout = max(0.0, min(self._due, default=time.monotonic() + 60) - time.monotonic())
+            timeout = 0.0 if self._hurry else self._until_tick()
+            self._hurry = False
             for fd, events in poll(timeout, MAX_EVENTS):
                 callback = callbacks.get(fd)
                 if callback is not None:
@@ -84,6 +90,9 @@ class Reactor:
             self._run_ticks()
             for hook in self._after_turn:
                 hook()
+
+    def _until_tick(self) -> float:
+        return max(0.0, min(self._due, default=time.monotonic() + 60) - time.monotonic())
 
     def _run_ticks(self) -> None:
         now = time.monotonic()

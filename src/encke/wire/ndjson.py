@@ -86,7 +86,7 @@ def decode(block: bytes, first: int = 1, limit: int = LINE_LIMIT) -> Decoded:
         rows = block.count(b"\n") + (not block.endswith(b"\n"))
         if len(ids) == rows and len(block) <= limit and all(map(is_user_id, ids)):
             return Decoded(ids, messages, rows)
-    except (msgspec.MsgspecError, UnicodeError):
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         pass
     return _decode_each(block, first, limit)
 
@@ -106,7 +106,7 @@ def _decode_each(block: bytes, first: int, limit: int) -> Decoded:
             id, message = user_id(line.id), line.data.encode()
         except BadUserId as error:
             return Decoded(ids, messages, number - first, BadLine(number, str(error)))
-        except (msgspec.MsgspecError, UnicodeError, ValueError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             reason = f'{error}; a line is {{"id": "123", "data": "Hello"}}.'
             return Decoded(ids, messages, number - first, BadLine(number, reason))
         ids.append(id)
