@@ -29,12 +29,7 @@ class LocalRouter:
         self._map.logout(handle)
 
     def send(self, sender: Sender, ids: list[bytes], messages: list[bytes]) -> None:
-        find, deliver = self._map.find, self.client.deliver
-        delivered = 0
-        for id, message in zip(ids, messages, strict=True):
-            found = find(id)
-            if found is not None:
-                delivered += deliver(message, found if isinstance(found, tuple) else (found,))
+        delivered, _ = self.client.deliver(messages, list(map(self._map.find, ids)))
         sender.settled(len(ids), delivered)
 
     def flush(self) -> None:

@@ -28,8 +28,8 @@ class Outbox:
     """
 
     __slots__ = (
-        "_drained", "_limit", "_lost", "_poller", "_queued", "_reads", "_tails", "_too_slow",
-        "bytes_out",
+        "_drained", "_limit", "_lost", "_poller", "_reads", "_too_slow",
+        "bytes_out", "queued", "tails",
     )  # fmt: skip
 
     def __init__(
@@ -48,29 +48,31 @@ class Outbox:
         self._too_slow = too_slow
         self._drained = drained
         self._reads = reads
-        self._queued: dict[int, bytes] = {}
-        self._tails: dict[int, bytes] = {}
+        self.queued: dict[int, bytes] = {}
+        """By descriptor: what is written at the end of the turn."""
+        self.tails: dict[int, bytes] = {}
+        """By descriptor: what the kernel didn't take."""
         self.bytes_out = 0
 
     def queue(self, fd: int, data: bytes) -> bool:
         """Write `data` to `fd` at the end of the turn; False if the client was too slow."""
-        queued = self._queued.get(fd)
+        queued = self.queued.get(fd)
         if queued is None:
-            if self._tails and len(self._tails.get(fd, b"")) > self._limit:
+            if self.tails and len(self.tails.get(fd, b"")) > self._limit:
                 self._too_slow(fd)
                 return False
-            self._queued[fd] = data
+            self.queued[fd] = data
         elif len(queued) <= self._limit:
-            self._queued[fd] = queued + data
+            self.queued[fd] = queued + data
         else:
-            del self._queued[fd]
+            del self.queued[fd]
             return self._write(fd, queued) and self.queue(fd, data)
         return True
 
     def flush(self) -> None:
         """Write what was queued."""
-        queued, self._queued = self._queued, {}
-        write, tails = os.write, self._tails  # _write, without a call a connection
+        queued, self.queued = self.queued, {}
+        write, tails = os.write, self.tails  # _write, without a call a connection
         bytes_out = 0
         for fd, data in queued.items():
             if fd in tails:
@@ -90,13 +92,13 @@ class Outbox:
 
     def flush_one(self, fd: int) -> None:
         """Write now what was queued for `fd`."""
-        data = self._queued.pop(fd, None)
+        data = self.queued.pop(fd, None)
         if data is not None:
             self._write(fd, data)
 
     def writable(self, fd: int) -> None:
         """`fd` takes bytes again: write of its tail what it takes."""
-        tail = self._tails.get(fd)
+        tail = self.tails.get(fd)
         if tail is None:
             return
         try:
@@ -108,30 +110,30 @@ class Outbox:
             return
         self.bytes_out += written
         if written < len(tail):
-            self._tails[fd] = tail[written:]
+            self.tails[fd] = tail[written:]
         else:
-            del self._tails[fd]
+            del self.tails[fd]
             self._poller.want_read(fd)
             self._drained(fd)
 
     def forget(self, fd: int) -> None:
         """`fd` is about to be closed: drop what waits for it."""
-        self._queued.pop(fd, None)
-        self._tails.pop(fd, None)
+        self.queued.pop(fd, None)
+        self.tails.pop(fd, None)
 
     def waiting(self, fd: int) -> bool:
         """Whether anything still waits for `fd`."""
-        return fd in self._queued or fd in self._tails
+        return fd in self.queued or fd in self.tails
 
     @property
     def tail_bytes(self) -> int:
         """Bytes that wait for slow clients."""
-        return sum(map(len, self._tails.values()))
+        return sum(map(len, self.tails.values()))
 
     def _write(self, fd: int, data: bytes) -> bool:
         """Write `data` now, after the tail if there's one; False if `fd` is broken."""
-        if fd in self._tails:
-            self._tails[fd] += data
+        if fd in self.tails:
+            self.tails[fd] += data
             return True
         try:
             written = os.write(fd, data)
@@ -146,7 +148,7 @@ class Outbox:
         return True
 
     def _keep(self, fd: int, rest: bytes) -> None:
-        self._tails[fd] = rest
+        self.tails[fd] = rest
         if self._reads(fd):
             self._poller.want_both(fd)
         else:

@@ -7,8 +7,14 @@ it is told back. The gateway can't tell the two apart.
 May import: nothing of Encke.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
+
+Target = int | Iterable[int] | None
+"""Whom a message goes to: one handle, several, or nobody."""
+
+Delivery = tuple[int, dict[int, int]]
+"""Connections that got a message, in all; and by the message's index, those missed."""
 
 
 class Sender(Protocol):
@@ -27,10 +33,10 @@ class Client(Protocol):
     def logged_in(self, handles: Iterable[int]) -> None:
         """These connections are reachable from now on."""
 
-    def deliver(self, message: bytes, handles: Iterable[int]) -> int:
-        """Write `message` to these connections at the end of the turn; returns to how many.
+    def deliver(self, messages: Sequence[bytes], targets: Sequence[Target]) -> Delivery:
+        """Write `messages[k]` to the connections `targets[k]` at the end of the turn.
 
-        Fewer than there are handles if some have gone meanwhile.
+        Some may be missed, because they have gone meanwhile.
         """
 
     def logins(self) -> Iterable[tuple[int, bytes]]:

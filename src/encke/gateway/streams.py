@@ -7,7 +7,7 @@ May import: connections, columns, exchange, wire.
 """
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..ids import SLOT_MASK
 from ..scoreboard import Field
@@ -17,6 +17,7 @@ from ..wire.transports import TRANSPORTS, Transport
 from .columns import LOGGING_IN, STREAM
 from .connections import TICK, Connections, ticks
 from .exchange import Exchange, Login
+from .port import Delivery, Target
 
 _COMMON_HEADERS = (
     # no-transform: proxies that compress would hold messages back
@@ -40,7 +41,6 @@ class Streams:
         columns = connections.columns
         self._handles, self._kinds, self._numbers = columns.handle, columns.kind, columns.count
         self._counts = connections.counts
-        self._queue = connections.outbox.queue
         self._phase = 0
         period = self._settings.heartbeat
         self._period = max(1, round(period / TICK)) if period else 0
@@ -98,37 +98,47 @@ class Streams:
             connections.become_stream(exchange, login.kind)
             connections.outbox.queue(fd, login.head)
 
-    def deliver(self, message: bytes, handles: Iterable[int]) -> int:
-        """Queue `message` for these connections; see port.Client."""
-        owners, kinds, queue = self._handles, self._kinds, self._queue
-        encoded: dict[int, bytes] = {}
-        delivered = missed = 0
-        for handle in handles:
-            fd = handle & SLOT_MASK
-            kind = kinds[fd]
-            if owners[fd] != handle or kind < STREAM:
-                missed += 1
-                continue
-            data = encoded.get(kind)
-            if data is None:
+    def deliver(self, messages: Sequence[bytes], targets: Sequence[Target]) -> Delivery:
+        """Queue each message for its connections; see port.Client."""
+        owners, kinds, numbers = self._handles, self._kinds, self._numbers
+        outbox = self._connections.outbox
+        delivered = index = 0
+        missed: dict[int, int] = {}
+        for message, target in zip(messages, targets, strict=True):
+            shared: dict[int, bytes] | None = None  # encoded once for several connections
+            if isinstance(target, int):
+                target = (target,)  # noqa: PLW2901
+            for handle in target or ():
+                fd = handle & SLOT_MASK
+                kind = kinds[fd]
+                if owners[fd] != handle or kind < STREAM:
+                    missed[index] = missed.get(index, 0) + 1
+                    continue
                 encode, counts = _ENCODERS[kind]
                 if counts:
-                    number = self._numbers[fd] = self._numbers[fd] + 1 & 0xFFFFFFFF
+                    number = numbers[fd] = numbers[fd] + 1 & 0xFFFFFFFF
                     data = encode(message, number)
+                    if not kind & 1:
+                        data = b"%x\r\n%b\r\n" % (len(data), data)
+                elif shared is not None and kind in shared:
+                    data = shared[kind]
                 else:
                     data = encode(message, 0)
-                if not kind & 1:
-                    data = b"%x\r\n%b\r\n" % (len(data), data)
-                if not counts:
-                    encoded[kind] = data
-            if queue(fd, data):
+                    if not kind & 1:
+                        data = chunk(data)
+                    shared = {kind: data} if shared is None else shared | {kind: data}
+                queued = outbox.queued
+                if fd not in queued and not outbox.tails:
+                    queued[fd] = data  # what Outbox.queue does, without a call
+                elif not outbox.queue(fd, data):
+                    missed[index] = missed.get(index, 0) + 1
+                    continue
                 delivered += 1
-            else:
-                missed += 1
+            index += 1
         self._counts[Field.DELIVERED] += delivered
         if missed:
-            self._counts[Field.UNDELIVERED] += missed
-        return delivered
+            self._counts[Field.UNDELIVERED] += sum(missed.values())
+        return delivered, missed
 
     def logins(self) -> Iterator[tuple[int, bytes]]:
         """Everyone who is logged in or waits for it, for a router that knows nobody."""
