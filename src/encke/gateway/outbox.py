@@ -57,27 +57,29 @@ class Outbox:
     def queue(self, fd: int, data: bytes) -> bool:
         """Write `data` to `fd` at the end of the turn; False if the client was too slow."""
         queued = self.queued.get(fd)
-        if queued is None:
-            if self.tails and len(self.tails.get(fd, b"")) > self._limit:
-                self._too_slow(fd)
-                return False
-            self.queued[fd] = data
-        elif len(queued) <= self._limit:
-            self.queued[fd] = queued + data
-        else:
+        if queued is not None:
+            if len(queued) <= self._limit:
+                self.queued[fd] = queued + data
+                return True
             del self.queued[fd]
-            return self._write(fd, queued) and self.queue(fd, data)
+            if not self._write(fd, queued):
+                return False
+        tail = self.tails.get(fd)
+        if tail is None:
+            self.queued[fd] = data
+        elif len(tail) <= self._limit:
+            self.tails[fd] = tail + data
+        else:
+            self._too_slow(fd)
+            return False
         return True
 
     def flush(self) -> None:
         """Write what was queued."""
         queued, self.queued = self.queued, {}
-        write, tails = os.write, self.tails  # _write, without a call a connection
+        write = os.write  # as _write, without a call a connection
         bytes_out = 0
         for fd, data in queued.items():
-            if fd in tails:
-                tails[fd] += data
-                continue
             try:
                 written = write(fd, data)
             except BlockingIOError:
@@ -131,10 +133,7 @@ class Outbox:
         return sum(map(len, self.tails.values()))
 
     def _write(self, fd: int, data: bytes) -> bool:
-        """Write `data` now, after the tail if there's one; False if `fd` is broken."""
-        if fd in self.tails:
-            self.tails[fd] += data
-            return True
+        """Write `data` now (there's no tail); False if `fd` is broken."""
         try:
             written = os.write(fd, data)
         except BlockingIOError:

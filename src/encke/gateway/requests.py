@@ -177,8 +177,6 @@ class Requests:
                 exchange.closing = True
                 self.refused(Answer(exchange), Problem(event.status, event.detail))
         self._handling = None
-        if exchange.parser.closed and exchange.login is None:
-            exchange.closing = True  # CONNECT, or an upgrade that was ignored
         if not exchange.parser.between_requests:
             self._set_deadline(exchange)
         self._go_on(exchange)
@@ -205,13 +203,12 @@ class Requests:
     def _where(self, request: Request) -> Route | Problem:
         """Where the request leads, if what its head announces is acceptable."""
         where = route(request, self._settings.api_key)
-        headers = request.headers
-        if b"expect" in headers and headers[b"expect"].lower() != b"100-continue":
+        expect = request.headers.get(b"expect")
+        if expect is not None and expect.lower() != b"100-continue":
             return Problem(417, "The only expectation that is met is 100-continue.")
-        length = headers.get(b"content-length")
-        if length is not None and type(where) is Route and where.action is Action.SEND:
-            if int(length) > self._settings.body_limit:
-                return too_large(self._settings.body_limit)
+        limit = self._settings.body_limit
+        if type(where) is Route and where.action is Action.SEND and request.content_length > limit:
+            return too_large(limit)
         return where
 
     def _complete(self, exchange: Exchange) -> None:

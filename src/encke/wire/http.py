@@ -27,7 +27,8 @@ METHODS = frozenset(b"GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH".spli
 """The methods of RFC 9110 and RFC 5789; any other is unknown here (501)."""
 
 _KEPT_HEADERS = frozenset(
-    b"authorization connection content-length content-type expect origin transfer-encoding".split()
+    b"authorization connection content-length content-type expect origin proxy-connection"
+    b" transfer-encoding".split()
 )
 
 _LINE_ENDS = 14
@@ -45,6 +46,8 @@ class Request(msgspec.Struct):
     target: bytes
     headers: dict[bytes, bytes]
     is_http_10: bool
+    keep_alive: bool = True
+    """Whether the connection is good for another request (RFC 9112, 9.3); known at END."""
 
     @property
     def path(self) -> bytes:
@@ -55,24 +58,15 @@ class Request(msgspec.Struct):
         return path
 
     @property
-    def keep_alive(self) -> bool:
-        """Whether the connection is good for another request (RFC 9112, 9.3).
-
-        After an upgrade that was ignored it isn't: what comes may be another protocol.
-        """
-        if self.is_http_10:
-            return False
-        connection = self.headers.get(b"connection")
-        if connection is None:
-            return True
-        options = connection.lower().replace(b",", b" ").split()
-        return b"close" not in options and b"upgrade" not in options
+    def content_length(self) -> int:
+        """The announced length of the body; 0 if there's none, or it's chunked."""
+        # llhttp takes any number of leading zeros, int() no more than 4,300 digits
+        return int(self.headers.get(b"content-length", b"").lstrip(b"0") or b"0")
 
     @property
     def has_body(self) -> bool:
         """Whether a body follows."""
-        length = self.headers.get(b"content-length", b"0")
-        return b"transfer-encoding" in self.headers or int(length) > 0
+        return b"transfer-encoding" in self.headers or self.content_length > 0
 
 
 class End(enum.Enum):
@@ -105,8 +99,8 @@ class RequestParser:
     """One connection's requests; see the module's head."""
 
     __slots__ = (
-        "_at_start", "_events", "_field_bytes", "_first", "_head_bytes", "_headers",
-        "_in_head", "_limit", "_parser", "_target", "between_requests",
+        "_events", "_field_bytes", "_first", "_fruitless", "_headers", "_in_head", "_limit",
+        "_parser", "_request", "_target", "between_requests",
     )  # fmt: skip
 
     def __init__(self, head_limit: int = HEAD_LIMIT) -> None:
@@ -117,11 +111,11 @@ class RequestParser:
         """Whether all that came was whole requests: nothing is lost if the parser goes."""
         self._first = b""
         self._in_head = False
-        self._head_bytes = 0
         self._field_bytes = 0
+        self._fruitless = 0  # bytes since the last event: of a head, a trailer, a chunk's head
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
-        self._at_start = True
+        self._request: Request | None = None
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes. Not to be called again after a Refusal."""
@@ -130,21 +124,16 @@ class RequestParser:
             return events
         if self.between_requests:
             self._first = data
-        self._at_start = not self.between_requests
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            # RFC 9110, 7.8: an upgrade may be ignored. What comes after can't be told
-            # from another protocol, so the connection ends with this request.
-            self.close()
-            return events
+            self._ignore_upgrade()
         except httptools.HttpParserError as error:
             events.append(self._refusal(error))
             self.close()
-            return events
-        if self._in_head:
-            self._head_bytes = (self._head_bytes if self._at_start else 0) + len(data)
-            if self._head_bytes > self._limit:
+        else:
+            self._fruitless = 0 if events else self._fruitless + len(data)
+            if self._fruitless > self._limit:
                 events.append(self._too_large())
                 self.close()
         return events
@@ -164,7 +153,6 @@ class RequestParser:
     def on_message_begin(self) -> None:
         self.between_requests = False
         self._in_head = True
-        self._head_bytes = 0
         self._field_bytes = _LINE_ENDS
         self._target = b""
         self._headers = {}
@@ -181,6 +169,7 @@ class RequestParser:
             raise _Refused(self._too_large())
         name = name.lower()
         if name in _KEPT_HEADERS and self._in_head:  # else a trailer, which nobody here needs
+            value = value.rstrip(b" \t")  # llhttp takes off only what stands before it
             known = self._headers.get(name)
             self._headers[name] = value if known is None else known + b", " + value
 
@@ -195,22 +184,46 @@ class RequestParser:
             raise _Refused(_unknown_method())
         # asked only where it can be anything but HTTP/1.1: it makes a string each time
         is_http_10 = False
-        if b"connection" in self._headers or not parser.should_keep_alive():
+        headers = self._headers
+        if (
+            b"connection" in headers
+            or b"proxy-connection" in headers
+            or not parser.should_keep_alive()
+        ):
             version = parser.get_http_version()
             if version not in ("1.1", "1.0"):
                 detail = f"HTTP/{version} isn't spoken here; use HTTP/1.1."
                 raise _Refused(Refusal(505, detail))
             is_http_10 = version == "1.0"
-        self._events.append(Request(method, self._target, self._headers, is_http_10))
+        self._request = Request(method, self._target, headers, is_http_10)
+        self._events.append(self._request)
 
     def on_body(self, piece: bytes) -> None:
         self._events.append(piece)
 
     def on_message_complete(self) -> None:
+        request, parser = self._request, self._parser
+        assert request is not None
+        assert parser is not None
+        if request.is_http_10 or not parser.should_keep_alive():
+            request.keep_alive = False
         self.between_requests = True
-        self._at_start = False
         self._first = b""
         self._events.append(END)
+
+    def _ignore_upgrade(self) -> None:
+        """An upgrade, or CONNECT: the connection ends with this request (RFC 9110, 7.8).
+
+        An upgrade may be ignored, but what comes next can't be told from another
+        protocol; nor can the request's body, if it should have one.
+        """
+        request = self._request
+        assert request is not None
+        request.keep_alive = False
+        if request.has_body:
+            detail = "Upgrades aren't done here; send the request without Upgrade."
+            self._events[-1] = Refusal(501, detail)
+        self.close()
 
     def _too_large(self) -> Refusal:
         return Refusal(
@@ -222,7 +235,7 @@ class RequestParser:
         if isinstance(cause, _Refused):
             return cause.refusal
         if isinstance(error, httptools.HttpParserInvalidMethodError) and (
-            not self._first or _is_token_character(self._first)
+            not self._first or _is_token_character(self._first.lstrip(b"\r\n"))
         ):
             return _unknown_method()
         return Refusal(400, f"This is not a well-formed HTTP/1.1 request: {error}.")

@@ -83,12 +83,25 @@ def decode(block: bytes, first: int = 1, limit: int = LINE_LIMIT) -> Decoded:
         lines = _decoder.decode_lines(block)
         ids = [line.id.encode() for line in lines]
         messages = [line.data.encode() for line in lines]
-        rows = block.count(b"\n") + (not block.endswith(b"\n"))
-        if len(ids) == rows and len(block) <= limit and all(map(is_user_id, ids)):
-            return Decoded(ids, messages, rows)
+        if len(ids) == _rows(block, limit) and all(map(is_user_id, ids)):
+            return Decoded(ids, messages, len(ids))
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         pass
     return _decode_each(block, first, limit)
+
+
+def _rows(block: bytes, limit: int) -> int:
+    """The number of lines of a block of JSON values if each line is one object, else -1.
+
+    Within a JSON value no object follows another without a comma in between: where each
+    line end stands between } and {, it stands between two values.
+    """
+    rows = block.count(b"\n") + (not block.endswith(b"\n"))
+    if not block.startswith(b"{") or block.count(b"}\n{") != rows - 1:
+        return -1
+    if len(block) > limit and max(map(len, block.split(b"\n"))) > limit:
+        return -1
+    return rows
 
 
 def _decode_each(block: bytes, first: int, limit: int) -> Decoded:
@@ -97,11 +110,11 @@ def _decode_each(block: bytes, first: int, limit: int) -> Decoded:
     messages: list[bytes] = []
     rows = block.split(b"\n")
     for number, row in enumerate(rows, first):
-        if not row.strip():
-            continue
         try:
             if len(row) > limit:
                 raise ValueError(f"longer than {limit} bytes")
+            if not row.strip(b" \t\r"):
+                continue
             line = _decoder.decode(row)
             id, message = user_id(line.id), line.data.encode()
         except BadUserId as error:
