@@ -77,7 +77,10 @@ def main() -> None:
     send = (ENCKE, "send", "--to", url, "123")
     sent = (
         ('encke send 123 "Hello World"', run(*send, "Hello World")),
-        ("curl -d 'from curl' http://127.0.0.1:8000/send/123", run("curl", "-sd", "from curl", f"{url}/send/123")),
+        (
+            "curl -d 'from curl' http://127.0.0.1:8000/send/123",
+            run("curl", "-sd", "from curl", f"{url}/send/123"),
+        ),
         (
             "curl --data-binary @messages.ndjson http://127.0.0.1:8000/send",
             run("curl", "-s", "--data-binary", batch, f"{url}/send"),

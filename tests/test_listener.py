@@ -30,7 +30,7 @@ def test_open_means_reachable(server: str) -> None:
             async with client.listen("here", on_open=lambda: opened.append(1)):
                 assert opened == [1]
                 assert await client.send("here", "x") == 1
-            while await client.send("here", "x"):  # until the server has seen it leave
+            while await client.send("here", "x"):  # noqa: ASYNC110 (until it has seen it leave)
                 await asyncio.sleep(0)
 
     run(main())
@@ -130,7 +130,7 @@ def test_without_reconnection_the_end_is_the_end() -> None:
             messages = []
             with pytest.raises(Interrupted):
                 async for message in client.listen("1", reconnect=False):
-                    messages.append(message)
+                    messages.append(message)  # noqa: PERF401 (what came before it raised)
             assert messages == ["a"]
             assert len(peer.requests) == 2
 

@@ -89,7 +89,7 @@ class Client:
                 limits=httpx.Limits(max_keepalive_connections=0),
                 socket_options=_KEEPALIVE,
             ),
-            timeout=None,
+            timeout=None,  # noqa: S113 (a stream may be silent; TCP asks whether it lives)
         )
         self._listeners: set[Listener] = set()
 

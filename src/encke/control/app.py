@@ -2,10 +2,10 @@
 
 Handlers are coroutines that never wait, so no thread is ever started; what not every
 operator asks for is imported when it is asked for. Errors are problem details (RFC 9457).
-With an API key everything but /health asks for it:
-load balancers probe without credentials, and /health tells nothing else.
+With an API key everything but /health asks for it: load balancers probe without
+credentials, and /health tells nothing else.
 
-May import: state, metrics, pages.
+May import: scoreboard, state, metrics, pages.
 """
 
 import hmac

@@ -28,7 +28,6 @@ def run(
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # while nothing is served yet
-    signal.set_wakeup_fd(-1)
     gc.enable()
     leave_out_tls()
     from .server import serve

@@ -175,7 +175,8 @@ class Requests:
                 self._begin(exchange, event)
             elif type(event) is Refusal:
                 exchange.closing = True
-                self.refused(Answer(exchange), Problem(event.status, event.detail))
+                answer = exchange.body or Answer(exchange)
+                self.refused(answer, Problem(event.status, event.detail))
         self._handling = None
         if not exchange.parser.between_requests:
             self._set_deadline(exchange)
@@ -189,7 +190,8 @@ class Requests:
         exchange.route = where
         if type(where) is Problem:
             exchange.body = Answer(exchange)
-            self.refused(exchange.body, where)
+            if request.has_body:  # else it is refused once it's complete
+                self.refused(exchange.body, where)
             return
         assert type(where) is Route
         router, settings = self._connections.router, self._settings
@@ -214,10 +216,12 @@ class Requests:
     def _complete(self, exchange: Exchange) -> None:
         """A request is here as a whole."""
         request, body, where = exchange.request, exchange.body, exchange.route
-        exchange.request = exchange.body = exchange.route = None
         assert request is not None
         if not request.keep_alive:
             exchange.closing = True
+        if type(where) is Problem and body is not None:
+            self.refused(body, where)
+        exchange.request = exchange.body = exchange.route = None
         if type(where) is Route and where.action is Action.STREAM:
             if request.method == b"HEAD":
                 head = self._streams.head(request, where.transport, self._date, only=True)

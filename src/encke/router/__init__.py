@@ -1,0 +1,1 @@
+"""The router: who is where (`map`), who waits for what (`dispatch`), its process (`process`)."""

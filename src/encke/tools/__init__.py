@@ -1,0 +1,1 @@
+"""Tools around the server; they use its public interface only."""

@@ -129,7 +129,8 @@ class Attack:
             pass
         except OSError:
             self.outcome.failed += 1
-            return connection.close()
+            connection.close()
+            return
         attacker = self._slots[index] = _Attacker(connection)
         self._by_fd[connection.fileno()] = index
         self._poller.register(connection, select.EPOLLIN)

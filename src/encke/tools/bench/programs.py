@@ -44,6 +44,7 @@ def compiled(*names: str) -> Iterator[Path]:
                     ["cc", "-O2", "-std=gnu11", "-o", f"{directory}/{name}", str(file)],
                     capture_output=True,
                     text=True,
+                    check=False,
                 )
             if done.returncode:
                 raise BenchError(f"cc could not compile {name}.c:\n{done.stderr}")

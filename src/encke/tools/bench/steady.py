@@ -108,7 +108,7 @@ Say = Callable[[str, bool], None]
 """Shows a line; whether it's one to keep (printed), or may be overwritten."""
 
 
-def run(options: Options, cores: Cores, notices: list[str]) -> Results:
+def run(options: Options, cores: Cores, _notices: list[str]) -> Results:
     """Measure; raises BenchError if it can't be done."""
     if options.streams > 19_000:
         raise BenchError("--streams: at most 19,000, more than that takes several machines.")

@@ -25,7 +25,7 @@ class Transport(msgspec.Struct, frozen=True, kw_only=True):
     counts: bool
     """Whether `encode` looks at the number; if not, a message is encoded once for all."""
 
-    greeting: Callable[[float], bytes] = lambda retry: b""
+    greeting: Callable[[float], bytes] = lambda _retry: b""
     """Bytes right after the head; is given the seconds after which to reconnect."""
 
     heartbeat: bytes = b""

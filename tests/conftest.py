@@ -1,0 +1,13 @@
+"""What tests of several rooms share. A running server is a `system.node.Node`."""
+
+from collections.abc import Iterator
+
+import pytest
+from system.node import Node
+
+
+@pytest.fixture
+def server() -> Iterator[Node]:
+    """A server of this test alone, with default settings; fails if it leaves a process behind."""
+    with Node() as server:
+        yield server

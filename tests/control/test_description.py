@@ -1,0 +1,113 @@
+"""The OpenAPI document and the page made of it keep what they say."""
+
+from collections.abc import Mapping
+from importlib import metadata, resources
+
+import httpx
+import msgspec
+import openapi_schema_validator
+import openapi_spec_validator
+import pytest
+
+from encke.control.state import NodeState, ProcessState
+
+from .alone import Alone
+
+TEXT = resources.files("encke.control").joinpath("openapi.json").read_bytes()
+DOCUMENT = msgspec.json.decode(TEXT, type=dict[str, object])
+
+
+class Schema(msgspec.Struct):
+    properties: dict[str, object]
+    required: list[str]
+
+
+class Components(msgspec.Struct):
+    schemas: dict[str, Schema]
+
+
+class Typed(msgspec.Struct):
+    """What the tests read of the document."""
+
+    paths: dict[str, dict[str, object]]
+    components: Components
+    info: dict[str, object]
+
+
+TYPED = msgspec.json.decode(TEXT, type=Typed)
+
+
+def check(name: str, value: object) -> None:
+    """`value` is what the schema `name` says, and no more."""
+    schema: Mapping[str, object] = {
+        "$ref": f"#/components/schemas/{name}",
+        "components": DOCUMENT["components"],
+    }
+    openapi_schema_validator.validate(value, schema, openapi_schema_validator.OAS31Validator)
+
+
+def test_it_is_openapi() -> None:
+    """The document is valid OpenAPI 3.1."""
+    openapi_spec_validator.validate(DOCUMENT)
+
+
+def test_it_has_the_package_version() -> None:
+    """The document's version, which /state also tells, is the package's."""
+    assert TYPED.info["version"] == metadata.version("encke")
+
+
+def test_it_is_served_as_it_is(control: Alone) -> None:
+    """/openapi.json is the document."""
+    answer = control.get("/openapi.json")
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.content == TEXT
+
+
+def test_the_control_port_has_what_it_describes(control: Alone) -> None:
+    """Each GET that is described is answered with a status and a type that are described."""
+    for path, item in TYPED.paths.items():
+        if described_port(item) == "Control port":
+            check_answer(control.get(path), item)
+
+
+def described_port(item: dict[str, object]) -> str:
+    servers = msgspec.convert(item["servers"], list[dict[str, object]])
+    return str(servers[0]["description"])
+
+
+def check_answer(answer: httpx.Response, item: dict[str, object]) -> None:
+    operation = msgspec.convert(item["get"], dict[str, object])
+    responses = msgspec.convert(operation["responses"], dict[str, dict[str, object]])
+    content = msgspec.convert(responses[str(answer.status_code)]["content"], dict[str, object])
+    assert answer.headers["content-type"].partition(";")[0] in content
+
+
+@pytest.mark.parametrize(
+    ("name", "struct"), [("NodeState", NodeState), ("ProcessState", ProcessState)]
+)
+def test_the_state_is_described_in_full(
+    name: str, struct: type[NodeState] | type[ProcessState]
+) -> None:
+    """The schema's properties are the answer's, all of them, in its order."""
+    schema = TYPED.components.schemas[name]
+    assert tuple(schema.properties) == struct.__struct_fields__
+    assert tuple(schema.required) == struct.__struct_fields__
+
+
+def test_the_answers_are_as_described(control: Alone) -> None:
+    """/state, /health and errors fulfil their schemas."""
+    check("NodeState", control.get("/state").json())
+    check("Health", control.get("/health").json())
+    check("Problem", control.get("/nothing").json())
+
+
+def test_the_page_shows_every_request(control: Alone) -> None:
+    """/docs has each path, each schema, and needs nothing from elsewhere."""
+    page = control.get("/docs").text
+    for path in TYPED.paths:
+        assert f"<code>{path}</code>" in page
+    for name in TYPED.components.schemas:
+        assert f'id="{name}"' in page
+    assert "<script" not in page
+    assert "http://" not in page
+    assert "https://" not in page

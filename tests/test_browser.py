@@ -1,0 +1,225 @@
+"""A real browser, headless Chromium, receives messages: through nginx, across origins, bare."""
+
+import contextlib
+import http.server
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from system.node import PATIENCE, Node, until
+
+CHROMIUM = shutil.which("chromium")
+NGINX = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+
+MESSAGE = "Grüße\nan <b>alle</b>"
+
+PAGE = """<!doctype html><meta charset="utf-8"><ul></ul><script>
+const source = new EventSource('URL');
+source.onopen = () => document.body.className = 'open';
+source.onerror = () => document.body.className = 'error';
+source.onmessage = (event) => {
+    const item = document.createElement('li');
+    item.textContent = event.data;
+    document.querySelector('ul').append(item);
+};
+</script>"""
+
+# As docs/deployment.md has it, with the page beside it.
+NGINX_CONFIGURATION = """
+daemon off;
+worker_processes 1;
+pid {directory}/pid;
+error_log stderr error;
+events {{ worker_connections 64; }}
+http {{
+    access_log off;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    scgi_temp_path {directory}/scgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    types {{ text/html html; }}
+    server {{
+        listen 127.0.0.1:{port};
+        root {directory}/page;
+        location /events/ {{
+            proxy_pass http://{encke};
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_buffering off;
+            proxy_read_timeout 1h;
+        }}
+    }}
+}}
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, which reaches nothing but this machine."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--disable-dev-shm-usage",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--no-proxy-server",
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            ],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """An empty page; every wait on it is bounded."""
+    expect.set_options(timeout=PATIENCE * 1000)
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE * 1000)
+    yield page
+    page.close()
+
+
+def url_of(server: Node) -> str:
+    host, port = server.address
+    return f"http://{host}:{port}"
+
+
+def send(server: Node, message: str) -> None:
+    """Send it to user 123, who must be connected once."""
+    answer = httpx.post(f"{url_of(server)}/send/123", content=message)
+    assert answer.json() == {"delivered": 1}
+
+
+@contextlib.contextmanager
+def nginx(server: Node, directory: Path) -> Iterator[str]:
+    """nginx before `server`, with a page beside it; its URL."""
+    assert NGINX is not None
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (directory / "page").mkdir()
+    (directory / "page/index.html").write_text(PAGE.replace("URL", "/events/123"))
+    for readable in (directory, directory / "page"):
+        readable.chmod(0o755)
+    configuration = directory / "nginx.conf"
+    configuration.write_text(
+        ("user root;" if os.geteuid() == 0 else "")  # pytest's directories are private
+        + NGINX_CONFIGURATION.format(
+            directory=directory, port=port, encke=url_of(server).removeprefix("http://")
+        )
+    )
+    command = [NGINX, "-p", str(directory), "-c", str(configuration), "-e", "stderr"]
+    with subprocess.Popen(command) as process:
+        try:
+            until(lambda: accepts(port) or process.poll() is not None, "nginx runs")
+            yield f"http://127.0.0.1:{port}/"
+        finally:
+            process.terminate()
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextlib.contextmanager
+def site(directory: Path) -> Iterator[str]:
+    """A web site of its own with the page in `directory`; its origin."""
+    handler = partial(Quiet, directory=str(directory))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
+        thread = threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{web.server_port}"
+        finally:
+            web.shutdown()
+            thread.join()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Files, without a log."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.skipif(NGINX is None, reason="needs nginx")
+def test_an_event_source_behind_nginx(server: Node, page: Page, tmp_path: Path) -> None:
+    """A page's EventSource gets messages of the same origin, through nginx as documented:
+    at once, and as they were sent, with line breaks, UTF-8 and markup.
+    """
+    with nginx(server, tmp_path) as url:
+        page.goto(url)
+        expect(page.locator("body.open")).to_be_attached()
+        for message in ("Hello World", MESSAGE):
+            send(server, message)
+        expect(page.locator("li")).to_have_count(2)
+        assert page.locator("li").all_text_contents() == ["Hello World", MESSAGE]
+        page.goto("about:blank")
+        server.until(lambda state: state.streams == 0, "the page is gone")
+
+
+def test_an_event_source_of_an_allowed_origin(page: Page, tmp_path: Path) -> None:
+    """--allow-origin lets pages of another origin listen."""
+    with site(tmp_path) as origin, Node("--allow-origin", origin) as server:
+        (tmp_path / "index.html").write_text(PAGE.replace("URL", f"{url_of(server)}/events/123"))
+        page.goto(origin)
+        expect(page.locator("body.open")).to_be_attached()
+        send(server, MESSAGE)
+        expect(page.locator("li")).to_have_count(1)
+        assert page.locator("li").text_content() == MESSAGE
+        page.goto("about:blank")
+
+
+def test_an_event_source_of_another_origin(server: Node, page: Page, tmp_path: Path) -> None:
+    """Without it they can't: the browser refuses."""
+    with site(tmp_path) as origin:
+        (tmp_path / "index.html").write_text(PAGE.replace("URL", f"{url_of(server)}/events/123"))
+        page.goto(origin)
+        expect(page.locator("body.error")).to_be_attached()
+        page.goto("about:blank")
+
+
+def test_an_event_source_comes_back(page: Page, tmp_path: Path) -> None:
+    """A page whose server stops connects again by itself, once there is one again."""
+    with site(tmp_path) as origin:
+        flags = ("--allow-origin", origin, "--retry", "0.1")
+        with Node(*flags) as server:
+            url = url_of(server)
+            (tmp_path / "index.html").write_text(PAGE.replace("URL", f"{url}/events/123"))
+            page.goto(origin)
+            expect(page.locator("body.open")).to_be_attached()
+        expect(page.locator("body.error")).to_be_attached()
+        with Node(*flags, listen=url.removeprefix("http://")) as server:
+            server.until(lambda state: state.streams == 1, "the page is back")
+            send(server, MESSAGE)
+            expect(page.locator("li")).to_have_count(1)
+            page.goto("about:blank")
+
+
+def test_the_stream_of_the_article_in_a_browser(server: Node, page: Page) -> None:
+    """/test/123 opened in a browser shows each message as it comes."""
+    page.goto(f"{url_of(server)}/test/123", wait_until="commit")
+    server.until(lambda state: state.streams == 1, "the page is open")
+    for number, message in enumerate(("Hello World", "again"), 1):
+        send(server, message)
+        expect(page.locator("body")).to_contain_text(f"Recvd msg #{number}: '{message}'")
+    page.close()
+    server.until(lambda state: state.streams == 0, "the page is gone")
