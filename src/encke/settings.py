@@ -210,8 +210,14 @@ def files_limit() -> int:
 
 
 def gateway_capacity() -> int:
-    """Connections that one gateway process can hold here."""
-    return files_limit() - RESERVED_FILES
+    """Connections that one gateway process can hold here; raises BadSettings if none."""
+    capacity = files_limit() - RESERVED_FILES
+    if capacity < 1:
+        raise BadSettings(
+            f"The open-files limit is {files_limit()}, which leaves no room for connections; "
+            "raise it (ulimit -n, LimitNOFILE=). encke doctor says how far."
+        )
+    return capacity
 
 
 def gateway_count(settings: Settings) -> int:

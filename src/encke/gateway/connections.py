@@ -88,6 +88,7 @@ class Connections:
     def sleep(self, exchange: Exchange) -> None:
         """The exchange is over: only the row stays, waiting for another request."""
         fd = exchange.fd
+        self.resume(fd)
         del self.awake[fd]
         self.columns.kind[fd] = IDLE
         self.columns.deadline[fd] = self.now + self._idle_ticks
@@ -156,14 +157,14 @@ class Connections:
         """Read no more from `fd` until `resume`."""
         if fd not in self.paused:
             self.paused.add(fd)
-            if not self.outbox.waiting(fd):
+            if fd not in self.outbox.tails:  # else it isn't read from anyway
                 self.poller.pause(fd)
 
     def resume(self, fd: int) -> None:
         """Read from `fd` again."""
         if fd in self.paused:
             self.paused.discard(fd)
-            if not self.outbox.waiting(fd):
+            if fd not in self.outbox.tails:
                 self.poller.want_read(fd)
 
     def _abandon(self, exchange: Exchange) -> None:

@@ -51,16 +51,21 @@ class Message(Answer):
         self._router = router
         self._replies = replies
         self._limit = limit
-        self._data = b""
+        self._data: bytes | bytearray = b""
 
     def feed(self, piece: bytes) -> None:
-        self._data = self._data + piece if self._data else piece
+        if not self._data:
+            self._data = piece  # all of it, in most cases
+        else:
+            if isinstance(self._data, bytes):
+                self._data = bytearray(self._data)
+            self._data += piece
         if len(self._data) > self._limit:
             self._data = b""
             self._replies.refused(self, too_large(self._limit))
 
     def finish(self) -> None:
-        data = self._data
+        data = bytes(self._data)
         if not data.isascii():
             try:
                 data.decode()

@@ -21,6 +21,7 @@ May import: everything (this room joins the others).
 
 import contextlib
 import gc
+import math
 import os
 import resource
 import signal
@@ -84,8 +85,9 @@ class Supervisor:
         self._router = sockets.router(self._router_path)
         self._lifeline, self._lifeline_end = os.pipe()
         self._limit = connection_limit(settings)
-        self._capacity = min(gateway_capacity(), self._limit)
-        self._most_gateways = max(gateway_count(settings), -(-self._limit // self._capacity))
+        self._most_gateways = max(
+            gateway_count(settings), math.ceil(self._limit / gateway_capacity())
+        )
         self._has_router = self._most_gateways > 1
 
     def run(self) -> int:
@@ -163,7 +165,7 @@ class Supervisor:
             self._settings,
             number=own[Field.NUMBER],
             listener=self._public,
-            capacity=self._capacity,
+            capacity=self._capacity(row - FIRST_GATEWAY),
             row=own,
             lifeline=self._lifeline,
             router_path=self._router_path if self._has_router else "",
@@ -171,6 +173,11 @@ class Supervisor:
 
     def _run_control(self) -> None:
         control.run(self._settings, self._scoreboard, self._control, self._lifeline, CONTROL)
+
+    def _capacity(self, index: int) -> int:
+        """Connections of a gateway: its share, so that all together hold the limit."""
+        share, rest = divmod(self._limit, self._most_gateways)
+        return share + (index < rest)
 
     # watching
 
@@ -235,7 +242,7 @@ class Supervisor:
         gateways = len(self._children) - 1 - self._has_router
         if gateways < self._most_gateways and not self._stopping:
             held = sum(row[Field.CONNECTIONS] for row in self._scoreboard.gateways())
-            if held >= _GROW_AT * gateways * self._capacity:
+            if held >= _GROW_AT * gateways * self._capacity(0):
                 self._start_gateway(gateways)
                 log.info("gateway-added", gateways=gateways + 1, connections=held)
 

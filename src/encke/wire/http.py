@@ -100,7 +100,7 @@ class RequestParser:
 
     __slots__ = (
         "_events", "_field_bytes", "_first", "_fruitless", "_headers", "_in_head", "_limit",
-        "_parser", "_request", "_target", "between_requests",
+        "_parser", "_reads_on", "_request", "_target", "between_requests",
     )  # fmt: skip
 
     def __init__(self, head_limit: int = HEAD_LIMIT) -> None:
@@ -116,6 +116,7 @@ class RequestParser:
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
         self._request: Request | None = None
+        self._reads_on = False  # the body of a request whose upgrade is ignored
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes. Not to be called again after a Refusal."""
@@ -126,8 +127,9 @@ class RequestParser:
             self._first = data
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._ignore_upgrade()
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
+            return self._events
         except httptools.HttpParserError as error:
             events.append(self._refusal(error))
             self.close()
@@ -178,6 +180,8 @@ class RequestParser:
         assert parser is not None
         method = parser.get_method()
         self._in_head = False
+        if self._reads_on:
+            return
         if self._field_bytes + len(method) > self._limit:
             raise _Refused(self._too_large())
         if method not in METHODS:
@@ -211,19 +215,28 @@ class RequestParser:
         self._first = b""
         self._events.append(END)
 
-    def _ignore_upgrade(self) -> None:
+    def _ignore_upgrade(self, rest: bytes) -> None:
         """An upgrade, or CONNECT: the connection ends with this request (RFC 9110, 7.8).
 
-        An upgrade may be ignored, but what comes next can't be told from another
-        protocol; nor can the request's body, if it should have one.
+        An upgrade may be ignored, but what comes after the request can't be told from
+        another protocol. llhttp takes even the request's body for that: it is read by a
+        parser that hears of the body alone.
         """
         request = self._request
         assert request is not None
         request.keep_alive = False
-        if request.has_body:
-            detail = "Upgrades aren't done here; send the request without Upgrade."
-            self._events[-1] = Refusal(501, detail)
-        self.close()
+        if not request.has_body:
+            self.close()
+            return
+        self._events.pop()  # the END that came too soon
+        self._reads_on = True
+        self._parser = httptools.HttpRequestParser(self)
+        framing = b"Content-Length: %d" % request.content_length
+        if b"transfer-encoding" in request.headers:
+            framing = b"Transfer-Encoding: " + request.headers[b"transfer-encoding"]
+        head = b"POST / HTTP/1.1\r\nConnection: close\r\n%b\r\n\r\n" % framing
+        known = self._events
+        self._events = known + self.feed(head + rest)
 
     def _too_large(self) -> Refusal:
         return Refusal(
