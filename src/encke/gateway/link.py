@@ -173,7 +173,9 @@ class LinkedRouter:
         self._channel.send(Ack(frame.batch, array("I", chain.from_iterable(missed.items()))))
 
     def _settle(self, frame: Result) -> None:
-        batch = self._under_way.pop(frame.batch)
+        batch = self._under_way.pop(frame.batch, None)
+        if batch is None:
+            return  # sent before the link broke: it has failed
         self._bytes_under_way -= batch.size
         start = 0
         for sender, messages in batch.senders:

@@ -46,7 +46,8 @@ class Channel:
 
     def send(self, frame: Frame) -> None:
         """Queue `frame`; it leaves with the next `flush`."""
-        self._frames.append(encode(frame))
+        if self.open:
+            self._frames.append(encode(frame))
 
     def flush(self) -> None:
         """Write what was queued, as far as the kernel takes it."""

@@ -47,6 +47,8 @@ class RouterProcess:
 
     def linked(self, hello: Hello, channel: Channel) -> None:
         """A gateway has said who it is."""
+        if hello.gateway in self._links:  # it has made a new link before the old one was missed
+            self.lost(hello.gateway, self._links[hello.gateway])
         self._links[hello.gateway] = channel
         self._dispatcher.linked(hello)
 
@@ -54,8 +56,10 @@ class RouterProcess:
         """A frame of a gateway that said Hello."""
         self._send(self._dispatcher.received(gateway, frame))
 
-    def lost(self, gateway: int) -> None:
+    def lost(self, gateway: int, channel: Channel) -> None:
         """A gateway's link broke: all its users are logged out."""
+        if self._links.get(gateway) is not channel:
+            return
         del self._links[gateway]
         self._send(self._dispatcher.gone(gateway))
 
@@ -98,7 +102,7 @@ class _Link:
 
     def _closed(self) -> None:
         if self._gateway is not None:
-            self._router.lost(self._gateway)
+            self._router.lost(self._gateway, self._channel)
 
 
 def run(

@@ -180,12 +180,18 @@ class RequestParser:
         assert parser is not None
         method = parser.get_method()
         self._in_head = False
+        self._first = b""
         if self._reads_on:
             return
         if self._field_bytes + len(method) > self._limit:
             raise _Refused(self._too_large())
         if method not in METHODS:
             raise _Refused(_unknown_method())
+        coding = self._headers.get(b"transfer-encoding", b"chunked").lower()
+        # where chunked isn't the last one, llhttp says 400
+        if coding != b"chunked" and coding.replace(b" ", b"").endswith(b",chunked"):
+            detail = "No transfer coding but chunked is understood; send the body as it is."
+            raise _Refused(Refusal(501, detail))  # RFC 9112, 6.1
         # asked only where it can be anything but HTTP/1.1: it makes a string each time
         is_http_10 = False
         headers = self._headers

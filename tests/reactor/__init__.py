@@ -1,0 +1,1 @@
+"""Tests of the event loop and of the links' ends, with real descriptors."""

@@ -1,0 +1,34 @@
+"""`/test/{id}`: the article's stream, byte for byte."""
+
+import pytest
+
+from encke.wire.transports.text import TRANSPORT
+
+
+@pytest.mark.parametrize(
+    ("message", "number", "encoded"),
+    [
+        (b"Hello World", 1, b"Recvd msg #1: 'Hello World'\n"),
+        (b"", 2, b"Recvd msg #2: ''\n"),
+        (b"it's", 3, b"Recvd msg #3: 'it's'\n"),
+        (b"two\nlines", 4, b"Recvd msg #4: 'two\nlines'\n"),
+        ("Grüße ☄".encode(), 4294967295, "Recvd msg #4294967295: 'Grüße ☄'\n".encode()),
+    ],
+)
+def test_messages(message: bytes, number: int, encoded: bytes) -> None:
+    """A message is the article's line with its number, and otherwise as it was sent."""
+    assert TRANSPORT.encode(message, number) == encoded
+
+
+def test_head() -> None:
+    """A browser shows the stream as UTF-8 text, and runs nothing that stands in a message."""
+    headers = dict(TRANSPORT.headers)
+    assert headers[b"Content-Type"] == b"text/html; charset=utf-8"
+    assert b"sandbox" in headers[b"Content-Security-Policy"]
+    assert headers[b"X-Content-Type-Options"] == b"nosniff"
+
+
+def test_only_messages() -> None:
+    """Nothing but messages is on the stream: the article's clients count every line."""
+    assert TRANSPORT.greeting(3.0) == b""
+    assert TRANSPORT.heartbeat == b""
