@@ -1,0 +1,80 @@
+"""What a flood is told to do, and how it's spread over processes.
+
+May import: errors, tools.load.
+"""
+
+import msgspec
+
+from ...errors import BadSettings
+
+RESERVED_FILES = 64
+"""Open files of a herd that are not streams."""
+
+MOST = 20_000
+"""Streams of one herd, however many files it may open: herds are spread over the cores."""
+
+IN_FLIGHT = 256
+"""Streams of one herd that may be under way to being open at the same time."""
+
+ALL_IN_FLIGHT = 3072
+"""The same for all herds together: below the backlog of 4096 that servers have at most by
+default (net.core.somaxconn), else the kernel drops connections, and each costs a second."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """The flags of the command; times in seconds."""
+
+    url: str = "http://127.0.0.1:8000/test/{}"
+    urls: str = ""
+    """A file with an address a line; then `url` and `first_id` mean nothing."""
+    connections: int = 0
+    """0: as many as there are lines in `urls`."""
+    first_id: int = 1
+    headers: tuple[str, ...] = ()
+    """Of the request, besides those that every stream has; ``Name: value``."""
+    rate: float = 0.0
+    """Opens a second, 0: as fast as the server takes them."""
+    in_flight: int = 0
+    """0: as IN_FLIGHT and ALL_IN_FLIGHT allow."""
+    per_process: int = 0
+    """0: as many as files and ports allow."""
+    timeout: float = 30.0
+    """From connecting to the response's head."""
+    retry: bool = False
+    reconnect: bool = False
+    reconnect_delay: float = 1.0
+    cut: float = 0.0
+    """All are cut so long after all were connected; 0: only when SIGUSR1 comes."""
+    verify: bool = False
+    counts: str = ""
+    every: float = 10.0
+    duration: float = 0.0
+    """0: until Ctrl-C."""
+    json: bool = False
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """How many herds there are, and what one may do."""
+
+    herds: int
+    in_flight: int
+    sources: int
+    """Source addresses of a herd; 0: it needn't have one of its own."""
+
+    def share(self, herd: int, streams: int) -> int:
+        """How many of `streams` a herd has: stream k belongs to herd k modulo `herds`."""
+        return len(range(herd, streams, self.herds))
+
+
+def spread(plan: Plan, streams: int, files: int, ports: int) -> Spread:
+    """How `streams` are spread, with so many open files a process, ports a source address.
+
+    Raises BadSettings.
+    """
+    most = min(files - RESERVED_FILES, MOST)
+    if most < 1:
+        raise BadSettings(f"A process may have {files} open files here; raise it (ulimit -n).")
+    herds = -(-streams // min(plan.per_process or most, most))
+    in_flight = plan.in_flight or max(1, min(IN_FLIGHT, ALL_IN_FLIGHT // herds))
+    sources = -(-streams // herds // ports)
+    return Spread(herds, in_flight, sources if herds > 1 or sources > 1 else 0)

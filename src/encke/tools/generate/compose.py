@@ -1,0 +1,26 @@
+"""The bytes of a message: the stamp, the text, and what fills it up to its size.
+
+Pure but for the clock in the stamp. May import: tools.load.
+"""
+
+from ..load.stamp import stamp
+
+
+class Composer:
+    """Messages with `text`, of `size` bytes if that's more than there is to say."""
+
+    def __init__(self, text: bytes, size: int, stamped: bool) -> None:
+        self._text = text
+        self._size = size
+        self._stamped = stamped
+        self._constant = b"" if stamped else self._filled(text)
+
+    def compose(self, sender: int, sequence: int) -> bytes:
+        """The `sequence`-th message of `sender` to somebody, written now."""
+        if not self._stamped:
+            return self._constant
+        said = stamp(sender, sequence)
+        return self._filled(b"%b %b" % (said, self._text) if self._text else said)
+
+    def _filled(self, said: bytes) -> bytes:
+        return said if len(said) >= self._size else said.ljust(self._size, b".")

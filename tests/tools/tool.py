@@ -1,0 +1,174 @@
+"""The load tools as a user runs them: processes, read line by line; and servers for them."""
+
+import contextlib
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+import msgspec
+import pytest
+
+from encke.tools.bench import peers
+from encke.tools.flood.teller import Figures as Flooded
+from encke.tools.generate.teller import Figures as Generated
+
+__all__ = ["Flooded", "Generated"]
+
+F = TypeVar("F", bound=Flooded | Generated)
+
+PATIENCE = 30.0
+
+needs_nchan = pytest.mark.skipif(peers.nchan_missing() is not None, reason="no nchan")
+
+
+class Tool(Generic[F]):
+    """``encke flood`` or ``encke generate`` with ``--json``."""
+
+    def __init__(self, kind: type[F], *arguments: str) -> None:
+        self._kind: type[F] = kind
+        command = [sys.executable, "-m", "encke", *arguments, "--json", "--every", "0.1"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+        self.process.communicate(timeout=PATIENCE)
+
+    def until(self, condition: Callable[[F], bool]) -> F:
+        """The first line that fulfils `condition`."""
+        give_up = time.monotonic() + PATIENCE
+        assert self.process.stdout is not None
+        last = None
+        while time.monotonic() < give_up:
+            ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
+            line = self.process.stdout.readline() if ready else b""
+            if not line:
+                break
+            last = msgspec.json.decode(line, type=self._kind)
+            if condition(last):
+                return last
+        raise AssertionError(f"it never said so; its last line: {last}")
+
+    def end(self, number: int = 0) -> tuple[int, F, str]:
+        """Exit code, last line, and what it complained of; after a signal, if one is given."""
+        if number:
+            self.process.send_signal(number)
+        out, complaints = self.process.communicate(timeout=PATIENCE)
+        last = msgspec.json.decode(out.splitlines()[-1], type=self._kind)
+        assert last.event == "end"
+        return self.process.returncode, last, complaints.decode()
+
+
+@contextlib.contextmanager
+def flooding(url: str, *arguments: str) -> Iterator[Tool[Flooded]]:
+    """A flood, once all of its streams are open."""
+    with Tool(Flooded, "flood", "--url", url, *arguments) as flood:
+        flood.until(lambda figures: figures.event == "connected")
+        yield flood
+
+
+def flooded(*arguments: str) -> tuple[int, Flooded, str]:
+    """A flood that ends by itself."""
+    with Tool(Flooded, "flood", *arguments) as flood:
+        return flood.end()
+
+
+def generated(url: str, *arguments: str) -> tuple[int, Generated, str]:
+    """A run of the generator."""
+    with Tool(Generated, "generate", "--to", url, *arguments) as generator:
+        return generator.end()
+
+
+def interrupted(flood: Tool[Flooded]) -> tuple[int, Flooded, str]:
+    """The end of a flood by Ctrl-C."""
+    return flood.end(signal.SIGINT)
+
+
+class StandIn:
+    """A server that answers each request's bytes as `answer` says; None: it closes.
+
+    `answer` is called with the whole request, head and body, on one thread.
+    """
+
+    def __init__(self, answer: Callable[[bytes], bytes | None]) -> None:
+        self._answer = answer
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._connections: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for connection in self._connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self._thread.join(PATIENCE)
+        self._listener.close()
+
+    def _run(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self._connections.append(connection)
+                with connection, contextlib.suppress(ConnectionError):
+                    self._serve(connection)
+
+    def _serve(self, connection: socket.socket) -> None:
+        data = b""
+        while piece := connection.recv(65536):
+            data += piece
+            while (end := _request_end(data)) is not None:
+                answer = self._answer(data[:end])
+                if answer is None:
+                    return
+                connection.sendall(answer)
+                data = data[end:]
+                if b"\r\nConnection: close\r\n" in answer:
+                    connection.shutdown(socket.SHUT_WR)
+                    while connection.recv(65536):
+                        pass  # closing with something unread would destroy the answer on its way
+                    return
+
+
+def _request_end(data: bytes) -> int | None:
+    """Where the first whole request in `data` ends."""
+    head, found, body = data.partition(b"\r\n\r\n")
+    if not found:
+        return None
+    if b"Transfer-Encoding: chunked" in head:
+        end = body.find(b"0\r\n\r\n")  # no message has that in it
+        return len(head) + 4 + end + 5 if end >= 0 else None
+    length = 0
+    if b"Content-Length: " in head:
+        length = int(head.partition(b"Content-Length: ")[2].split(b"\r\n")[0])
+    return len(head) + 4 + length if len(body) >= length else None
+
+
+def answer(status: str, body: bytes = b"", *headers: str) -> bytes:
+    """An HTTP answer."""
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
