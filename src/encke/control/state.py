@@ -47,6 +47,7 @@ class ProcessState(msgspec.Struct, frozen=True, kw_only=True):
     streams: int
     capacity: int
     queued_bytes: int
+    delivered: int
 
 
 class NodeState(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,6 +133,7 @@ class Reader:
                 streams=row[Field.STREAMS],
                 capacity=row[Field.CAPACITY],
                 queued_bytes=row[Field.QUEUED_BYTES],
+                delivered=row[Field.DELIVERED],
             )
 
 
