@@ -12,6 +12,7 @@ only timers: nothing here grows with the number of connections.
 May import: nothing of Encke.
 """
 
+import math
 import os
 import select
 import signal
@@ -37,7 +38,7 @@ class Reactor:
         self._due: list[float] = []
         self._after_turn: list[Callable[[], None]] = []
         self._stopped = False
-        self._hurry = False
+        self._soon = math.inf
         self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.add(self._wake[0], IN, self._woken)
 
@@ -64,9 +65,9 @@ class Reactor:
         """Call `callback` at the end of every turn: the place to write what has gathered."""
         self._after_turn.append(callback)
 
-    def again(self) -> None:
-        """Let the next turn begin without waiting: there is work left over."""
-        self._hurry = True
+    def again(self, seconds: float) -> None:
+        """Let the next turn begin in so many seconds at the latest: there is work left over."""
+        self._soon = time.monotonic() + seconds
 
     def on_signal(self, number: int, callback: Callable[[], None]) -> None:
         """Call `callback` when the process gets signal `number`, between two callbacks."""
@@ -81,8 +82,10 @@ class Reactor:
         """Run until `stop()`."""
         poll, callbacks = self._epoll.poll, self._callbacks
         while not self._stopped:
-            timeout = 0.0 if self._hurry else self._until_tick()
-            self._hurry = False
+            timeout = max(
+                0.0, min(self._soon, *self._due, time.monotonic() + 60) - time.monotonic()
+            )
+            self._soon = math.inf
             for fd, events in poll(timeout, MAX_EVENTS):
                 callback = callbacks.get(fd)
                 if callback is not None:
@@ -90,9 +93,6 @@ class Reactor:
             self._run_ticks()
             for hook in self._after_turn:
                 hook()
-
-    def _until_tick(self) -> float:
-        return max(0.0, min(self._due, default=time.monotonic() + 60) - time.monotonic())
 
     def _run_ticks(self) -> None:
         now = time.monotonic()
