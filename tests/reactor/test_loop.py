@@ -240,15 +240,16 @@ def test_a_signal_that_came_before_is_not_lost(reactor: Reactor) -> None:
 
 @pytest.mark.usefixtures("signals")
 def test_a_flood_of_signals_blocks_nothing(reactor: Reactor) -> None:
-    """More signals than the wake-up pipe holds do no harm."""
+    """More signals than the wake-up pipe holds do no harm, and are as good as one."""
     got: list[None] = []
     reactor.on_signal(signal.SIGUSR1, lambda: got.append(None))
     for _ in range(70_000):
         signal.raise_signal(signal.SIGUSR1)
-    assert len(got) == 70_000
+    assert not got, "a callback ran in the middle of something"
     turns: list[None] = []
     reactor.every(0.0, lambda: turns.append(None))
     run_until(reactor, lambda: len(turns) > 3)
+    assert len(got) == 1
 
 
 def test_exclusive(reactor: Reactor) -> None:

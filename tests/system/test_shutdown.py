@@ -168,7 +168,6 @@ def test_the_port_is_free_at_once() -> None:
 def test_nothing_is_left(tmp_path: Path) -> None:
     """After a proper end there is no process, and no file in the directory for such."""
     with Node("--gateways", "2", environment={"TMPDIR": str(tmp_path)}) as node:
-        assert list(tmp_path.iterdir())
         node.stop()
     assert not list(tmp_path.iterdir())
 

@@ -67,12 +67,20 @@ class Outbox:
         tail = self.tails.get(fd)
         if tail is None:
             self.queued[fd] = data
-        elif len(tail) <= self._limit:
+        elif len(tail) <= self._limit or not self._reads(fd):
+            # a sender who doesn't take his answers isn't read from: that bounds them
             self.tails[fd] = tail + data
         else:
             self._too_slow(fd)
             return False
         return True
+
+    def finish(self, fd: int, data: bytes) -> None:
+        """Queue the last bytes for `fd`, however much waits for it."""
+        if fd in self.tails:
+            self.tails[fd] += data
+        else:
+            self.queued[fd] = self.queued.get(fd, b"") + data
 
     def flush(self) -> None:
         """Write what was queued."""

@@ -156,7 +156,9 @@ class Requests:
         """The client won't send any more."""
         exchange = self._connections.awake.get(fd)
         if exchange is None or not exchange.answers or exchange.request is not None:
-            self._connections.close(fd)
+            self._connections.outbox.flush_one(fd)  # it may still read
+            if fd not in self._connections.outbox.tails:
+                self._connections.close(fd)
         else:  # it still waits for answers
             exchange.closing = True
             self._connections.pause(fd)

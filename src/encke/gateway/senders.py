@@ -110,7 +110,7 @@ class Messages(Answer):
         if self._problem is None:
             self._send(self._cutter.feed(piece))
             if self._cutter.too_long:
-                self._refuse(f"longer than {self._limit} bytes", self._line)
+                self._refuse(f"longer than {self._limit} bytes.", self._line)
 
     def finish(self) -> None:
         if self._problem is None:

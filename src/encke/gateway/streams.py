@@ -168,7 +168,7 @@ class Streams:
         streams = [fd for fd, kind in enumerate(kinds) if kind >= STREAM]
         for fd in streams:
             if not kinds[fd] & 1:
-                self._connections.outbox.queue(fd, LAST_CHUNK)
+                self._connections.outbox.finish(fd, LAST_CHUNK)
         return streams
 
     @staticmethod

@@ -42,11 +42,12 @@ def control(settings: Settings) -> socket.socket:
     return listener
 
 
-def private_directory() -> str:
-    """A new directory that only this user can look into."""
-    path = f"{os.environ.get('TMPDIR', '/tmp')}/encke-{os.urandom(8).hex()}"
-    os.mkdir(path, 0o700)
-    return path
+def router_path() -> str:
+    """A name for the router's socket, in the abstract namespace: no file stays behind.
+
+    Others can see it, but the router takes links of its own user's processes only.
+    """
+    return f"\0encke-{os.urandom(16).hex()}"
 
 
 def router(path: str) -> socket.socket:

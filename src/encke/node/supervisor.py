@@ -25,6 +25,7 @@ import math
 import os
 import resource
 import signal
+import socket
 import time
 from collections.abc import Callable
 
@@ -78,8 +79,7 @@ class Supervisor:
         self._next_number = 0
         self._stopping = False
         self._announced = False
-        self._directory = sockets.private_directory()
-        self._router_path = f"{self._directory}/router"
+        self._router_path = sockets.router_path()
         self._public = sockets.public(settings)
         self._control = sockets.control(settings)
         self._router = sockets.router(self._router_path)
@@ -104,14 +104,10 @@ class Supervisor:
         for index in range(gateway_count(self._settings)):
             self._start_gateway(index)
         self._start(_Child("control", CONTROL, self._run_control))
-        try:
-            while not self._stopping:
-                self._wait(_WATCH)
-                self._watch()
-            return self._stop()
-        finally:
-            os.unlink(self._router_path)
-            os.rmdir(self._directory)
+        while not self._stopping:
+            self._wait(_WATCH)
+            self._watch()
+        return self._stop()
 
     # children
 
@@ -251,7 +247,10 @@ class Supervisor:
     def _stop(self) -> int:
         """End everything: first the gateways, which end their streams, then the others."""
         self._scoreboard.row(NODE)[Field.STATE] = State.DRAINING
-        self._end(lambda child: child.row >= FIRST_GATEWAY, self._settings.drain_timeout + 0.3)
+        self._signal(_is_gateway, signal.SIGTERM)
+        # closing wouldn't do: every gateway has it, and the backlog would go on taking
+        self._public.shutdown(socket.SHUT_RDWR)
+        self._end(_is_gateway, self._settings.drain_timeout + 0.3)
         self._end(lambda _child: True, 0.5)
         log.info("stopped")
         return 0
@@ -273,6 +272,10 @@ class Supervisor:
         for child in self._alive(chosen):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child.pid, number)
+
+
+def _is_gateway(child: _Child) -> bool:
+    return child.row >= FIRST_GATEWAY
 
 
 def serve(settings: Settings) -> int:

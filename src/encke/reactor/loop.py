@@ -39,6 +39,7 @@ class Reactor:
         self._after_turn: list[Callable[[], None]] = []
         self._stopped = False
         self._soon = math.inf
+        self._signals: dict[int, Callable[[], None]] = {}  # those that came, once each
         self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.add(self._wake[0], IN, self._woken)
 
@@ -71,7 +72,7 @@ class Reactor:
 
     def on_signal(self, number: int, callback: Callable[[], None]) -> None:
         """Call `callback` when the process gets signal `number`, between two callbacks."""
-        signal.signal(number, lambda *_: callback())
+        signal.signal(number, lambda *_: self._signals.update({number: callback}))
         signal.set_wakeup_fd(self._wake[1], warn_on_full_buffer=False)
 
     def stop(self) -> None:
@@ -90,6 +91,8 @@ class Reactor:
                 callback = callbacks.get(fd)
                 if callback is not None:
                     callback(events)
+            while self._signals:
+                self._signals.popitem()[1]()
             self._run_ticks()
             for hook in self._after_turn:
                 hook()
@@ -103,5 +106,5 @@ class Reactor:
                 callback()
 
     def _woken(self, _events: int) -> None:
-        """A signal came; Python ran its handler already, so only the pipe needs emptying."""
+        """A signal came: its callback is run once those of this turn's events have been."""
         os.read(self._wake[0], 4096)

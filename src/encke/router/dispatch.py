@@ -14,12 +14,16 @@ Invariants:
   is taken off.
 - A new router is not ready before every gateway that lived when it started has
   logged its users in again (or died): before that, a count of 0 would be a lie.
-- What is under way is bounded by the gateways' windows; nothing else is kept.
+- What is under way is bounded: Sends by the gateways' windows, and what they expand to
+  by MAX_UNDER_WAY. A message for very many connections is expanded in slices, by
+  turns with the messages of other gateways.
+- The Sends of one gateway are expanded in their order.
 
 Pure. May import: wire.link, router.map.
 """
 
 from array import array
+from collections import deque
 from collections.abc import Collection
 
 import msgspec
@@ -39,6 +43,12 @@ from ..wire.link import (
 )
 from .map import RouterMap
 
+SLICE = 8_192
+"""Handles after which a Deliver is cut: some 50 ms of writes for a gateway."""
+
+MAX_UNDER_WAY = 16 * SLICE
+"""Handles in Delivers under way, from which on nothing more is expanded: 1 MiB of them."""
+
 
 class _Sent(msgspec.Struct):
     """A Send under way: what its Result will say, and how many Delivers are open."""
@@ -46,7 +56,10 @@ class _Sent(msgspec.Struct):
     gateway: int
     batch: int
     counts: "array[int]"
-    open: int
+    open: int = 0
+    next: int = 0
+    """The message with which its expansion goes on."""
+    expanded: bool = False
 
 
 class _Delivery(msgspec.Struct):
@@ -73,6 +86,8 @@ class Dispatcher:
         self._waiting: set[int] = set()  # synced, but not told Ready yet
         self._deliveries: dict[int, dict[int, _Delivery]] = {}  # gateway -> batch -> delivery
         self._next_batch = 0
+        self._sends: dict[int, deque[tuple[_Sent, Send]]] = {}  # gateway -> not yet expanded
+        self._under_way = 0  # handles in Delivers that aren't acknowledged
 
     @property
     def ready(self) -> bool:
@@ -94,13 +109,14 @@ class Dispatcher:
         self._linked.discard(gateway)
         self._missing.discard(gateway)
         self._waiting.discard(gateway)
+        self._sends.pop(gateway, None)  # nobody waits for their Results any more
         self.map.logout_gateway(gateway)
         outgoing: Outgoing = []
         for delivery in self._deliveries.pop(gateway, {}).values():
             for index, count in zip(delivery.indexes, delivery.counts, strict=True):
                 delivery.sent.counts[index] -= count
-            self._settle(delivery.sent, outgoing)
-        return outgoing + self._make_ready()
+            self._settle(delivery, outgoing)
+        return outgoing + self._expand() + self._make_ready()
 
     def received(self, gateway: int, frame: Frame) -> Outgoing:
         """What `frame`, which came from `gateway`, leads to."""
@@ -131,17 +147,33 @@ class Dispatcher:
 
     def _send(self, gateway: int, frame: Send) -> Outgoing:
         self.messages += len(frame.messages)
-        sent = _Sent(gateway, frame.batch, array("I", bytes(4 * len(frame.messages))), 0)
+        sent = _Sent(gateway, frame.batch, array("I", bytes(4 * len(frame.messages))))
+        self._sends.setdefault(gateway, deque()).append((sent, frame))
+        return self._expand()
+
+    def _expand(self) -> Outgoing:
+        """Expand Sends, by turns of their gateways, while not too much is under way."""
         outgoing: Outgoing = []
-        for target, batch in self.map.send_many(frame.ids, frame.messages).items():
-            number = self._next_batch = (self._next_batch + 1) & 0xFFFFFFFF
-            self._deliveries[target][number] = _Delivery(sent, batch.indexes, batch.counts)
-            for index, count in zip(batch.indexes, batch.counts, strict=True):
-                sent.counts[index] += count
-            sent.open += 1
-            outgoing.append((target, Deliver(number, batch.counts, batch.handles, batch.messages)))
-        if not sent.open:
-            outgoing.append((gateway, Result(frame.batch, sent.counts)))
+        while self._sends and self._under_way < MAX_UNDER_WAY:
+            gateway, waiting = next(iter(self._sends.items()))
+            sent, frame = waiting[0]
+            batches, sent.next = self.map.send_some(frame.ids, frame.messages, sent.next, SLICE)
+            for target, batch in batches.items():
+                number = self._next_batch = (self._next_batch + 1) & 0xFFFFFFFF
+                self._deliveries[target][number] = _Delivery(sent, batch.indexes, batch.counts)
+                for index, count in zip(batch.indexes, batch.counts, strict=True):
+                    sent.counts[index] += count
+                sent.open += 1
+                self._under_way += len(batch.handles)
+                frame_out = Deliver(number, batch.counts, batch.handles, batch.messages)
+                outgoing.append((target, frame_out))
+            del self._sends[gateway]  # to the end of the line, if there's more
+            if sent.next == len(frame.messages):
+                waiting.popleft()
+                sent.expanded = True
+                self._conclude(sent, outgoing)
+            if waiting:
+                self._sends[gateway] = waiting
         return outgoing
 
     def _acknowledge(self, gateway: int, frame: Ack) -> Outgoing:
@@ -152,10 +184,15 @@ class Dispatcher:
         for index, count in zip(missed, missed, strict=True):
             delivery.sent.counts[delivery.indexes[index]] -= count
         outgoing: Outgoing = []
-        self._settle(delivery.sent, outgoing)
-        return outgoing
+        self._settle(delivery, outgoing)
+        return outgoing + self._expand()
 
-    def _settle(self, sent: _Sent, outgoing: Outgoing) -> None:
-        sent.open -= 1
-        if not sent.open and sent.gateway in self._linked:
+    def _settle(self, delivery: _Delivery, outgoing: Outgoing) -> None:
+        """A Deliver is done with, one way or the other."""
+        self._under_way -= sum(delivery.counts)
+        delivery.sent.open -= 1
+        self._conclude(delivery.sent, outgoing)
+
+    def _conclude(self, sent: _Sent, outgoing: Outgoing) -> None:
+        if sent.expanded and not sent.open and sent.gateway in self._linked:
             outgoing.append((sent.gateway, Result(sent.batch, sent.counts)))

@@ -18,6 +18,7 @@ ends what the older one was logged in under.
 Pure. May import: ids.
 """
 
+import sys
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -118,19 +119,33 @@ class RouterMap:
 
         Within a batch the messages keep their order.
         """
+        return self.send_some(ids, messages, 0, sys.maxsize)[0]
+
+    def send_some(
+        self, ids: Sequence[bytes], messages: Sequence[bytes], start: int, limit: int
+    ) -> tuple[dict[int, Batch], int]:
+        """As `send_many`, from message `start` on until more than `limit` handles are named.
+
+        Returns the batches, and where to go on: the number of messages, if at the end.
+        """
         groups: dict[int, tuple[list[int], list[int]]] = {}  # gateway -> indexes, handles
         find = self.find
-        for index, id in enumerate(ids):
+        index = start
+        for id in ids[start:] if start else ids:
+            if limit < 0:
+                break
             found = find(id)
-            if found is None:
-                continue
-            for handle in (found,) if isinstance(found, int) else found:
-                group = groups.get(handle >> GATEWAY_SHIFT)
-                if group is None:
-                    group = groups[handle >> GATEWAY_SHIFT] = ([], [])
-                group[0].append(index)
-                group[1].append(handle)
-        return {gateway: _batch(messages, *group) for gateway, group in groups.items()}
+            if found is not None:
+                each = (found,) if isinstance(found, int) else found
+                limit -= len(each)
+                for handle in each:
+                    group = groups.get(handle >> GATEWAY_SHIFT)
+                    if group is None:
+                        group = groups[handle >> GATEWAY_SHIFT] = ([], [])
+                    group[0].append(index)
+                    group[1].append(handle)
+            index += 1
+        return {gateway: _batch(messages, *group) for gateway, group in groups.items()}, index
 
     def gateways(self) -> Iterator[int]:
         """The gateways that have logged anyone in."""

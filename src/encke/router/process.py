@@ -3,8 +3,10 @@
 May import: dispatch, reactor, scoreboard, wire.link.
 """
 
+import os
 import signal
 import socket
+import struct
 from collections.abc import Collection
 
 from ..reactor.channel import Channel
@@ -12,6 +14,8 @@ from ..reactor.loop import GONE, IN, Reactor
 from ..scoreboard import Field, Row, Scoreboard, State
 from ..wire.link import Frame, Hello
 from .dispatch import Dispatcher, Outgoing
+
+_UCRED = struct.Struct("3i")  # pid, uid, gid
 
 TICK = 0.1
 """Seconds between looks at the gateways that are still to log in again."""
@@ -42,6 +46,10 @@ class RouterProcess:
         try:
             connection, _ = self._listener.accept()
         except OSError:
+            return
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        if _UCRED.unpack(credentials)[1] != os.getuid():
+            connection.close()  # some other user's process
             return
         _Link(self, self._reactor, connection)
 
