@@ -46,10 +46,11 @@ def test_curl(server: Node) -> None:
         assert stream.stdout.readline() == "Recvd msg #1: 'Hello World'\n"
         lines = re.search(r"\$ curl -d .*?(?=```)", README, re.DOTALL)
         assert lines is not None
-        single, bulk = re.findall(r"^\$ (.*?)\n(\{.*?\})$", at(server, lines[0]), re.DOTALL | re.M)
+        single, bulk = re.findall(
+            r"^\$ (.*?)\n(\{.*?\})$", at(server, lines[0]), re.DOTALL | re.MULTILINE
+        )
         for command, answer in (single, bulk):
-            shown = subprocess.check_output(["bash", "-c", command + " -s"], text=True)
-            assert shown == answer
+            assert subprocess.check_output(["bash", "-c", f"{command} -s"], text=True) == answer
     finally:
         stream.terminate()
         stream.wait()
