@@ -65,12 +65,13 @@ class LocalRouter:
         """Deliver as much as the turn has room for; the rest waits."""
         targets = list(map(self._map.find, ids))
         end = len(targets)
-        if end > self._budget or any(isinstance(target, tuple) for target in targets):
+        if end > self._budget or tuple in map(type, targets):
             end = self._room(targets)
-        delivered, _ = self.client.deliver(messages[:end], targets[:end])
-        if end < len(targets):
-            self.full = True
-            self._waiting.append((sender, ids[end:], messages[end:]))
+            if end < len(targets):
+                self.full = True
+                self._waiting.append((sender, ids[end:], messages[end:]))
+                messages, targets = messages[:end], targets[:end]
+        delivered, _ = self.client.deliver(messages, targets)
         sender.settled(end, delivered)
 
     def _room(self, targets: Sequence[Target]) -> int:

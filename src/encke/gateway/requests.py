@@ -41,6 +41,8 @@ class Requests:
         self._settings = connections.settings
         self._body_ticks = ticks(self._settings.body_timeout)
         self._head_ticks = ticks(self._settings.head_timeout)
+        self._limit_digits = len(str(self._settings.body_limit))
+        self._counts = connections.counts
         self._bulk_reads = 0
         self._bulk_share = BULK_SIZE
         self._handling: Exchange | None = None
@@ -96,7 +98,7 @@ class Requests:
         if exchange is None or exchange.closing:
             connections.close(fd)
             return
-        connections.counts[Field.TIMEOUTS] += 1
+        self._counts[Field.TIMEOUTS] += 1
         exchange.closing = True
         if exchange.login is not None:
             exchange.login = None
@@ -109,7 +111,7 @@ class Requests:
     # what senders call (senders.Replies)
 
     def delivered(self, answer: Answer, connections: int) -> None:
-        self._connections.counts[Field.MESSAGES] += 1
+        self._counts[Field.MESSAGES] += 1
         if answer.exchange.closing:
             body = b'{"delivered": %d}' % connections
             answer.data = response(200, body, date=self._date, close=True)
@@ -122,7 +124,7 @@ class Requests:
         self._answered(answer)
 
     def accepted(self, answer: Answer, accepted: int, delivered: int) -> None:
-        self._connections.counts[Field.MESSAGES] += accepted
+        self._counts[Field.MESSAGES] += accepted
         body = b'{"accepted": %d, "delivered": %d}' % (accepted, delivered)
         answer.data = response(200, body, date=self._date, close=answer.exchange.closing)
         self._answered(answer)
@@ -130,8 +132,8 @@ class Requests:
     def refused(self, answer: Answer, problem: Problem, more: dict[str, int] | None = None) -> None:
         exchange = answer.exchange
         counter = Field.BAD_REQUESTS if problem.status < 500 else Field.UNAVAILABLE
-        self._connections.counts[counter] += 1
-        self._connections.counts[Field.MESSAGES] += (more or {}).get("accepted", 0)
+        self._counts[counter] += 1
+        self._counts[Field.MESSAGES] += (more or {}).get("accepted", 0)
         request = exchange.request
         if request is not None and exchange.body is answer and request.has_body:
             exchange.closing = True  # rather than read the rest of a body that nobody wants
@@ -186,7 +188,7 @@ class Requests:
 
     def _begin(self, exchange: Exchange, request: Request) -> None:
         """A request's head is here: decide what takes its body."""
-        self._connections.counts[Field.REQUESTS] += 1
+        self._counts[Field.REQUESTS] += 1
         exchange.request = request
         where = self._where(request)
         exchange.route = where
@@ -210,9 +212,11 @@ class Requests:
         expect = request.headers.get(b"expect")
         if expect is not None and expect.lower() != b"100-continue":
             return Problem(417, "The only expectation that is met is 100-continue.")
-        limit = self._settings.body_limit
-        if type(where) is Route and where.action is Action.SEND and request.content_length > limit:
-            return too_large(limit)
+        length = request.headers.get(b"content-length")
+        if length is not None and len(length) >= self._limit_digits and type(where) is Route:
+            limit = self._settings.body_limit
+            if where.action is Action.SEND and request.content_length > limit:
+                return too_large(limit)
         return where
 
     def _complete(self, exchange: Exchange) -> None:
