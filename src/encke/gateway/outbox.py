@@ -7,8 +7,8 @@ anyone.
 
 Invariants: bytes leave in the order in which they were queued. A tail is at most
 the limit plus one message: a client that has more than the limit waiting when
-another message comes is too slow, and is closed (RFC has no word for it; nginx and
-Redis do the same).
+another message comes is too slow, and is closed, as nginx and Redis do. A sender's
+answers are bounded by what was read of him instead: nothing is, while a tail waits.
 
 May import: poller.
 """
