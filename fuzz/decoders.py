@@ -19,8 +19,11 @@ from urllib.parse import unquote_to_bytes
 
 from encke.errors import BadUserId, FrameError
 from encke.ids import is_user_id, user_id
-from encke.wire import http, link, ndjson
-from encke.wire.http import END, Refusal, Request, RequestParser, percent_decoded
+from encke.wire import link, ndjson
+from encke.wire.http import METHODS, RequestParser, percent_decoded
+from encke.wire.known_heads import KnownHeads
+from encke.wire.request import END, Refusal, Request
+from encke.wire.request import Event as HttpEvent
 from encke.wire.sse_reader import Event, SseReader
 
 from .engine import Decoder, Outcome
@@ -85,10 +88,12 @@ def bounded(data: bytes, filler: Sequence[bytes], feed: Callable[[bytes], object
 # wire.http
 
 
-def http_events(pieces: Iterable[bytes], limit: int) -> tuple[RequestParser, list[http.Event]]:
+def http_events(
+    pieces: Iterable[bytes], limit: int, known: KnownHeads | None = None
+) -> tuple[RequestParser, list[HttpEvent]]:
     """What comes out of `pieces`, with the pieces of a body put together."""
-    parser = RequestParser(limit)
-    events: list[http.Event] = []
+    parser = RequestParser(limit, known)
+    events: list[HttpEvent] = []
     for piece in pieces:
         for event in parser.feed(piece):
             if isinstance(event, bytes) and events and isinstance(events[-1], bytes):
@@ -98,7 +103,7 @@ def http_events(pieces: Iterable[bytes], limit: int) -> tuple[RequestParser, lis
     return parser, events
 
 
-def http_seen(events: list[http.Event]) -> list[object]:
+def http_seen(events: list[HttpEvent]) -> list[object]:
     """`events` as far as they must be the same however the bytes are cut.
 
     Behind another request in the same read it can't be told whether a bad method is a
@@ -119,6 +124,12 @@ def check_http(data: bytes) -> Outcome:
         cut = http_events(pieces, 1 << 20)[1]
         hold(http_seen(cut) == http_seen(events), f"cut {pieces!r} gives {cut!r}, not {events!r}")
         http_grammar(http_events(pieces, LIMIT)[1])
+    seen = KnownHeads()
+    for _ in range(2):
+        again = http_events([data], 1 << 20, seen)[1]
+        hold(
+            http_seen(again) == http_seen(events), f"known heads make it {again!r}, not {events!r}"
+        )
     last = http_grammar(events)
     if last is not None and parser.between_requests:
         more = parser.feed(b"GET / HTTP/1.1\r\n\r\n")
@@ -129,7 +140,7 @@ def check_http(data: bytes) -> Outcome:
     )
 
 
-def http_grammar(events: list[http.Event]) -> Request | None:
+def http_grammar(events: list[HttpEvent]) -> Request | None:
     """Hold that `events` are whole requests, then maybe a part of one, then maybe a Refusal.
 
     Returns the last request if it is whole, and no Refusal came.
@@ -145,7 +156,7 @@ def http_grammar(events: list[http.Event]) -> Request | None:
             hold(body is None, "a request came within another")
             request, body = event, b""
             hold(request.path in request.target or request.path == b"/", "path")
-            hold(request.method in http.METHODS, "method")
+            hold(request.method in METHODS, "method")
         elif isinstance(event, bytes):
             hold(body == b"" and event != b"", "a body without a request, or an empty piece")
             body = event

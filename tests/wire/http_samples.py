@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from encke.wire.http import END, HEAD_LIMIT, Event, Request, RequestParser
+from encke.wire.http import HEAD_LIMIT, RequestParser
+from encke.wire.request import END, Event, Request
 
 from .ways import Feed
 

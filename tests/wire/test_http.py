@@ -5,16 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encke.wire.http import (
-    END,
-    HEAD_LIMIT,
-    METHODS,
-    Event,
-    Refusal,
-    Request,
-    RequestParser,
-    percent_decoded,
-)
+from encke.wire.http import HEAD_LIMIT, METHODS, RequestParser, percent_decoded
+from encke.wire.request import END, Event, Refusal, Request
 
 from .http_samples import (
     FIVE,

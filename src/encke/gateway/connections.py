@@ -3,7 +3,7 @@
 Invariants: a descriptor is open here exactly if its row isn't FREE. Closing is the
 only way out of a row, and leaves nothing behind: row, outbox, exchange, login.
 
-May import: columns, exchange, outbox, poller, port, settings, scoreboard.
+May import: columns, exchange, outbox, poller, port, settings, scoreboard, wire.
 """
 
 import math
@@ -12,6 +12,8 @@ import socket
 
 from ..scoreboard import Field
 from ..settings import Settings
+from ..wire.http import RequestParser
+from ..wire.known_heads import KnownHeads
 from .columns import AWAKE, FREE, IDLE, LINGERING, LOGGING_IN, NEW, STREAM, Columns
 from .exchange import Exchange
 from .outbox import Outbox
@@ -56,6 +58,7 @@ class Connections:
         self.counts = [0] * len(Field)
         """Counters and gauges, by Field; copied to the scoreboard at each tick."""
         self._spare: list[Exchange] = []
+        self._known_heads = KnownHeads()
         self._head_ticks = ticks(settings.head_timeout)
         self._idle_ticks = ticks(settings.idle_timeout)
 
@@ -78,7 +81,7 @@ class Connections:
             exchange = self._spare.pop()
             exchange.fd = fd
         else:
-            exchange = Exchange(fd, self.settings.head_limit)
+            exchange = Exchange(fd, RequestParser(self.settings.head_limit, self._known_heads))
         self.awake[fd] = exchange
         if self.columns.kind[fd] != NEW:  # a new one's time runs since it was accepted
             self.columns.deadline[fd] = self.now + self._head_ticks

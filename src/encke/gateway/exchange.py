@@ -11,7 +11,8 @@ from collections import deque
 
 import msgspec
 
-from ..wire.http import Request, RequestParser
+from ..wire.http import RequestParser
+from ..wire.request import Request
 from .routes import Problem, Route
 
 MAX_PIPELINED = 256
@@ -51,9 +52,9 @@ class Exchange:
         "answers", "body", "closing", "fd", "login", "parser", "request", "route",
     )  # fmt: skip
 
-    def __init__(self, fd: int, head_limit: int) -> None:
+    def __init__(self, fd: int, parser: RequestParser) -> None:
         self.fd = fd
-        self.parser = RequestParser(head_limit)
+        self.parser = parser
         self.request: Request | None = None
         """The request that is being read."""
         self.body: Answer | None = None

@@ -11,7 +11,7 @@ import os
 import time
 
 from ..scoreboard import Field
-from ..wire.http import END, Event, Refusal, Request
+from ..wire.request import END, Event, Refusal, Request
 from ..wire.response import CONTINUE, response
 from ..wire.response import problem as problem_response
 from .columns import AWAKE, LINGERING, LOGGING_IN
@@ -248,12 +248,14 @@ class Requests:
     def _go_on(self, exchange: Exchange) -> None:
         """Write the answers that are known; then sleep, end, log in, or read on."""
         fd, connections = exchange.fd, self._connections
-        answers = exchange.answers
-        while fd >= 0 and answers and answers[0].data:
-            connections.outbox.queue(fd, answers.popleft().data)
-            fd = exchange.fd
         if fd < 0:
             return
+        answers = exchange.answers
+        known = []
+        while answers and answers[0].data:
+            known.append(answers.popleft().data)
+        if known:
+            connections.outbox.queue(fd, b"".join(known))
         if not answers:
             if exchange.login is not None:
                 self._streams.log_in(exchange)

@@ -13,7 +13,8 @@ import msgspec
 
 from ..errors import BadUserId
 from ..ids import is_user_id, user_id
-from ..wire.http import Request, percent_decoded
+from ..wire.http import percent_decoded
+from ..wire.request import Request
 from ..wire.response import Headers
 from ..wire.transports import TRANSPORTS
 

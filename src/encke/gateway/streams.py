@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ..ids import SLOT_MASK
 from ..scoreboard import Field
-from ..wire.http import Request
+from ..wire.request import Request
 from ..wire.response import LAST_CHUNK, chunk, status_line
 from ..wire.transports import TRANSPORTS, Transport
 from .columns import LOGGING_IN, STREAM

@@ -11,14 +11,15 @@ becomes a list of events::
 Pipelined requests come out one after the other. The caller decides what a body is
 allowed to be; a body's pieces are passed on, never gathered here.
 
-Pure. May import: httptools, msgspec.
+Pure. May import: httptools, known_heads, request.
 """
 
-import enum
 import re
 
 import httptools
-import msgspec
+
+from .known_heads import KnownHeads
+from .request import END, Event, Refusal, Request
 
 HEAD_LIMIT = 16 * 1024
 """Default for the longest request head. nginx takes 4 x 8 KiB, h11 16 KiB, Apache 8 KiB a line."""
@@ -39,55 +40,6 @@ _sub_escapes = re.compile(rb"%([0-9A-Fa-f]{2})").sub
 _is_token_character = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]").match
 
 
-class Request(msgspec.Struct):
-    """A request's head. `headers` has lower-case names, and only those that matter here."""
-
-    method: bytes
-    target: bytes
-    headers: dict[bytes, bytes]
-    is_http_10: bool
-    keep_alive: bool = True
-    """Whether the connection is good for another request (RFC 9112, 9.3); known at END."""
-
-    @property
-    def path(self) -> bytes:
-        """The target's path, percent-encoded as it came; of an absolute URI only the path."""
-        path = self.target.partition(b"?")[0]
-        if not path.startswith(b"/") and b"://" in path:
-            path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
-        return path
-
-    @property
-    def content_length(self) -> int:
-        """The announced length of the body; 0 if there's none, or it's chunked."""
-        # llhttp takes any number of leading zeros, int() no more than 4,300 digits
-        return int(self.headers.get(b"content-length", b"").lstrip(b"0") or b"0")
-
-    @property
-    def has_body(self) -> bool:
-        """Whether a body follows."""
-        return b"transfer-encoding" in self.headers or self.content_length > 0
-
-
-class End(enum.Enum):
-    """The end of a request, its body included."""
-
-    END = enum.auto()
-
-
-END = End.END
-
-
-class Refusal(msgspec.Struct, frozen=True):
-    """The bytes are no acceptable request: answer with `status` and `detail`, and close."""
-
-    status: int
-    detail: str
-
-
-Event = Request | bytes | End | Refusal
-
-
 class _Refused(Exception):
     """Raised inside a callback to stop the parser."""
 
@@ -99,12 +51,13 @@ class RequestParser:
     """One connection's requests; see the module's head."""
 
     __slots__ = (
-        "_events", "_field_bytes", "_first", "_fruitless", "_headers", "_in_head", "_limit",
-        "_parser", "_reads_on", "_request", "_target", "between_requests",
+        "_events", "_field_bytes", "_first", "_fruitless", "_headers", "_in_head", "_known",
+        "_limit", "_parser", "_reads_on", "_request", "_target", "between_requests",
     )  # fmt: skip
 
-    def __init__(self, head_limit: int = HEAD_LIMIT) -> None:
+    def __init__(self, head_limit: int = HEAD_LIMIT, known: KnownHeads | None = None) -> None:
         self._limit = head_limit
+        self._known = KnownHeads() if known is None else known
         self._events: list[Event] = []
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self.between_requests = True
@@ -123,8 +76,14 @@ class RequestParser:
         events = self._events = []
         if self._parser is None:
             return events
-        if self.between_requests:
-            self._first = data
+        begins = self.between_requests
+        if begins:
+            known = self._known.read(data, events, self._limit)
+            if known == len(data):
+                return events
+            data = data[known:]
+            self._first = b"" if known else data
+        first = len(events)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -134,6 +93,8 @@ class RequestParser:
             events.append(self._refusal(error))
             self.close()
         else:
+            if begins:
+                self._known.learn(data, events[first : first + 3])
             self._fruitless = 0 if events else self._fruitless + len(data)
             if self._fruitless > self._limit:
                 events.append(self._too_large())
