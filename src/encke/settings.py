@@ -108,15 +108,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = 2.0
     keepalive: Annotated[
         Seconds,
-        _described("Silence after which TCP probes a client, seconds. 0: never."),
+        _described("Pause between two TCP probes of a silent stream, seconds. 0: none."),
     ] = 60.0
     user_timeout: Annotated[
         Seconds,
         _described(
             "Time that TCP waits for a client to acknowledge data or probes, seconds; "
-            "then the client is gone (TCP_USER_TIMEOUT). 0: the kernel's default."
+            "then the client is gone (TCP_USER_TIMEOUT). More than twice --keepalive, or one "
+            "lost probe is enough. 0: the kernel's default."
         ),
-    ] = 30.0
+    ] = 150.0
     # flow
     window: Annotated[
         Bytes,

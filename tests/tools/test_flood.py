@@ -250,6 +250,12 @@ def test_spread(streams: int, files: int, per_process: int) -> None:
     assert spreading.in_flight == 1 or spreading.in_flight * spreading.herds <= ALL_IN_FLIGHT
 
 
+def test_spread_of_churn() -> None:
+    """Who leaves by FIN keeps a port for a minute; so churn takes more source addresses."""
+    assert spread(Plan(), PORTS, 20_000, PORTS).sources == 0
+    assert spread(Plan(churn=PORTS / 30), PORTS, 20_000, PORTS).sources == 2
+
+
 def test_spread_without_files() -> None:
     """Where a process may open hardly any file, that's said."""
     with pytest.raises(BadSettings, match="ulimit"):

@@ -9,11 +9,22 @@ from pathlib import Path
 import psutil
 import pytest
 from system.node import Address, Node
-from tool import Flooded, StandIn, Tool, flooded, flooding, interrupted, needs_nchan
+from tool import (
+    Counting,
+    Flooded,
+    StandIn,
+    Tool,
+    flooded,
+    flooding,
+    generated,
+    interrupted,
+    needs_nchan,
+)
 
 from encke import cli
 from encke.tools.bench import peers
 
+CHURN = ("--churn", "200", "--reconnect-delay", "0")
 FLOOD = [sys.executable, "-m", "encke", "flood"]
 
 
@@ -121,6 +132,36 @@ def test_cut_by_itself(server: Node) -> None:
         assert flood.until(lambda figures: figures.event == "back").closed == 10
 
 
+def test_churn(server: Node) -> None:
+    """--churn: so many a second leave and come back, and what they get counts from 1 again."""
+    spread = ("--connections-per-process", "30", "--reconnect-delay", "0.05")
+    verified = ("--verify", "--churn", "200", *spread)
+    with flooding(url(server.address), "-n", "100", *verified) as flood:
+        to = url(server.address).removesuffix("/test/{}")
+        generated(to, "--ndjson", "--stamp", "--max-id", "100", "--count", "20000")
+        seen = flood.until(lambda figures: figures.closed >= 250)
+        assert seen.elapsed - (seen.seconds_to_connect or 0) >= 250 / 200 - 0.15
+        code, end, complaints = interrupted(flood)
+    assert (code, end.violations, end.failed.total, complaints) == (0, 0, 0, "")
+    assert end.messages > 10_000
+    assert end.opened == end.closed + end.connected
+    assert end.connected > 50
+    assert end.connected + end.waiting == 100
+    server.until(lambda state: state.connections == state.users == 0, "nobody is left")
+
+
+def test_churn_takes_turns() -> None:
+    """Each stream leaves as often as any other, alternately by FIN and by RST."""
+    spread = ("-n", "12", "--connections-per-process", "4")
+    with Counting() as server, flooding(server.url, *CHURN, *spread) as flood:
+        flood.until(lambda figures: figures.closed >= 60)
+        opened, fins, resets = server.opened.copy(), server.fins, server.resets
+        interrupted(flood)
+    assert len(opened) == 12
+    assert max(opened.values()) - min(opened.values()) <= 2
+    assert abs(fins - resets) <= 6
+
+
 def test_reconnect() -> None:
     """--reconnect: when the server is started again, all streams are opened again."""
     (port,) = peers.free_ports(1)
@@ -216,6 +257,18 @@ def test_opens_at_a_rate(server: Node) -> None:
     assert code == 0
     assert end.seconds_to_connect is not None
     assert 0.58 <= end.seconds_to_connect < 5
+
+
+@needs_nchan
+def test_nchan_with_churn() -> None:
+    """--churn works against nchan too."""
+    with (
+        peers.nchan(0) as nchan,
+        flooding(url(("127.0.0.1", nchan.port)), "-n", "50", *CHURN) as flood,
+    ):
+        flood.until(lambda figures: figures.closed >= 150)
+        code, end, complaints = interrupted(flood)
+    assert (code, end.connected + end.waiting, complaints) == (0, 50, "")
 
 
 @needs_nchan

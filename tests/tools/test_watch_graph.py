@@ -161,6 +161,14 @@ def test_a_count_of_readings() -> None:
     assert len(recorder.samples) == 2
 
 
+def test_a_recording_left_when_a_reading_is_due() -> None:
+    """Whoever leaves just as the next reading begins waits for it, and gets no error."""
+    for _ in range(100):
+        with Recorder([Scripted("a", *[reading(1)] * 99)], every=0.0001) as recorder:
+            recorder.read()
+        assert not any(sample.absent for sample in recorder.samples)
+
+
 def test_a_server_that_dies_and_comes_back(tmp_path: Path) -> None:
     """A node that is restarted on its ports, watched by control port and by pid."""
     with Node("--gateways", "1") as node:

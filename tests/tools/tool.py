@@ -1,5 +1,6 @@
 """The load tools as a user runs them: processes, read line by line; and servers for them."""
 
+import asyncio
 import contextlib
 import select
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -152,6 +154,53 @@ class StandIn:
                     while connection.recv(65536):
                         pass  # closing with something unread would destroy the answer on its way
                     return
+
+
+class Counting:
+    """A server whose streams say nothing; it counts how often each path was opened, and how the
+    connections ended."""
+
+    def __init__(self) -> None:
+        self.opened: Counter[str] = Counter()
+        self.fins = self.resets = 0
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+        self._loop: asyncio.AbstractEventLoop
+        self._over: asyncio.Event
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._ready.wait(PATIENCE)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join(PATIENCE)
+
+    async def _run(self) -> None:
+        self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
+        async with await asyncio.start_server(self._serve, "127.0.0.1") as server:
+            self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/{{}}"
+            self._ready.set()
+            await self._over.wait()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            self.opened[head.split()[1].decode()] += 1
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            await reader.read()
+            self.fins += 1
+        except ConnectionResetError:
+            self.resets += 1
+        finally:
+            writer.close()
 
 
 def _request_end(data: bytes) -> int | None:

@@ -3,7 +3,7 @@
 The head of a stream is written only once the router has acknowledged the login: a
 client that sees the head is reachable.
 
-May import: connections, columns, exchange, wire.
+May import: connections, columns, exchange, sockets, wire.
 """
 
 import random
@@ -14,6 +14,7 @@ from ..scoreboard import Field
 from ..wire.request import Request
 from ..wire.response import LAST_CHUNK, chunk, status_line
 from ..wire.transports import TRANSPORTS, Transport
+from . import sockets
 from .columns import LOGGING_IN, STREAM
 from .connections import TICK, Connections, ticks
 from .exchange import Exchange, Login
@@ -32,6 +33,11 @@ _ENCODERS = {
 """By kind: how a message is encoded, and whether it is numbered."""
 
 
+def _period(seconds: float) -> int:
+    """So many seconds in ticks, at least one; 0: never."""
+    return max(1, round(seconds / TICK)) if seconds else 0
+
+
 class Streams:
     """The streams of one gateway; what the router calls (port.Client)."""
 
@@ -41,9 +47,8 @@ class Streams:
         columns = connections.columns
         self._handles, self._kinds, self._numbers = columns.handle, columns.kind, columns.count
         self._counts = connections.counts
-        self._phase = 0
-        period = self._settings.heartbeat
-        self._period = max(1, round(period / TICK)) if period else 0
+        self._beats = _period(self._settings.heartbeat)
+        self._probes = _period(self._settings.keepalive)
         self._heads = [self._fixed_head(transport) for transport in TRANSPORTS]
 
     def ask(
@@ -150,17 +155,25 @@ class Streams:
     # what the clock calls
 
     def beat(self) -> None:
-        """Send a heartbeat to the streams whose turn it is: each tick to another share."""
-        if not self._period:
-            return
-        self._phase = (self._phase + 1) % self._period
-        kinds, queue = self._connections.columns.kind, self._connections.outbox.queue
-        for fd in range(self._phase, len(kinds), self._period):
-            kind = kinds[fd]
-            if kind >= STREAM:
+        """Send a heartbeat, or where there is none a probe, to the streams whose turn it is:
+        each tick to another share."""
+        connections = self._connections
+        if self._beats:
+            for fd, kind in self._share(self._beats):
                 beat = TRANSPORTS[(kind - STREAM) >> 1].heartbeat
                 if beat:
-                    queue(fd, beat if kind & 1 else chunk(beat))
+                    connections.outbox.queue(fd, beat if kind & 1 else chunk(beat))
+        if self._probes:
+            for fd, kind in self._share(self._probes):
+                if not (self._beats and TRANSPORTS[(kind - STREAM) >> 1].heartbeat):
+                    sockets.probe(fd)
+
+    def _share(self, period: int) -> Iterator[tuple[int, int]]:
+        """Every `period`-th row's stream and its kind; at the next tick those beside them."""
+        kinds = self._connections.columns.kind
+        for fd in range(self._connections.now % period, len(kinds), period):
+            if kinds[fd] >= STREAM:
+                yield fd, kinds[fd]
 
     def end(self) -> list[int]:
         """Queue the last chunk of every stream; returns the streams."""

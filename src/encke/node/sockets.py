@@ -1,35 +1,23 @@
 """The node's listening sockets.
 
 What is set on a listening socket is inherited by the connections that it accepts
-(Linux clones the socket), so keepalive and timeouts cost no system call a connection.
+(Linux clones the socket), so timeouts cost no system call a connection.
 
-May import: settings, errors.
+May import: settings, errors, gateway.sockets.
 """
 
 import os
 import socket
 
 from ..errors import BadSettings
+from ..gateway.sockets import prepare
 from ..settings import Settings, address
-
-_PROBES = 3
-"""Unanswered keepalive probes after which a client is gone."""
 
 
 def public(settings: Settings) -> socket.socket:
     """The socket of the public port, shared by all gateways; raises BadSettings."""
     listener = _bound("listen", settings.listen)
-    option = listener.setsockopt
-    option(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if settings.keepalive:
-        idle = max(1, round(settings.keepalive))
-        option(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        option(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle)
-        option(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, idle // 4))
-        option(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
-    if settings.user_timeout:
-        milliseconds = round(settings.user_timeout * 1000)
-        option(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+    prepare(listener, probed=settings.keepalive > 0, user_timeout=settings.user_timeout)
     listener.listen(settings.backlog)
     listener.setblocking(False)
     return listener

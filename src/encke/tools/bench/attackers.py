@@ -93,7 +93,7 @@ class Attack:
             for turn in range(done, int(due)):
                 self._act(turn % self._plan.count, turn // self._plan.count, bool(stopped))
             done = int(due)
-            for fd, _ in self._poller.poll(0.005):
+            for fd, _ in self._poller.poll(0.001):
                 if fd:
                     self._hear(fd)
                 else:

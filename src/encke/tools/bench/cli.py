@@ -3,7 +3,9 @@
 May import: everything of bench.
 """
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -11,10 +13,13 @@ import msgspec
 import typer
 from rich.table import Table
 
+from .. import doctor
+from . import capacity, document, million_report, programs, report, soak_report, steady_report
 from . import connect as connect_bench
 from . import memory as memory_bench
-from . import programs, report, steady_report
+from . import million as million_bench
 from . import send as send_bench
+from . import soak as soak_bench
 from . import steady as steady_bench
 from .processes import BenchError, Cores, pinned, terminable
 
@@ -22,6 +27,7 @@ app = typer.Typer(
     help="Measure the server beside its peers, on this machine.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
 )
 
 Given = TypeVar("Given", bound=msgspec.Struct)
@@ -115,6 +121,132 @@ def steady(
     )
 
 
+@app.command()
+def million(
+    connections: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            show_default=False,
+            help="Streams. 0: as many as this machine can hold, at most 1,000,000.",
+        ),
+    ] = 0,
+    rate: Annotated[float, typer.Option(min=1, help="Messages a second.")] = 10_000,
+    minutes: Annotated[float, typer.Option(min=0.01, help="How long they are sent.")] = 5,
+    growth: Annotated[
+        bool, typer.Option(help="Measure 1,000, 10,000, 100,000 streams before.")
+    ] = True,
+    peer: Annotated[bool, typer.Option(help="Show nchan in the same graph.")] = True,
+    report_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="DIR",
+            show_default=False,
+            help="Where the report goes. [default: docs/benchmarks/DATE-million]",
+        ),
+    ] = None,
+    quick: Quick = False,
+) -> None:
+    """A million users' streams on this machine: memory, messages, return; and a report.
+
+    It takes a quarter of an hour, needs matplotlib (`pip install 'encke[plot]'`), and leaves a
+    folder with README.md, graphs and results.json. With --quick and without --report
+    nothing is kept.
+
+    Exit code 1 if a message was refused, lost, doubled or out of order, a stream was closed,
+    or could not be opened.
+    """
+    options = million_bench.Options(
+        connections=connections,
+        rate=rate,
+        seconds=minutes * 60,
+        growth=growth,
+        peer=peer,
+    )
+    if quick:
+        options = million_bench.quick(options)
+    with tempfile.TemporaryDirectory(prefix="encke-bench-") as directory, _complaining():
+        place = Path(directory)
+        folder = report_to or (place / "report" if quick else document.default_folder("million"))
+        document.check_before(folder)
+        bounds = capacity.bounds(doctor.read_machine())
+        options = million_bench.sized(options, bounds)
+        report.console.print(million_report.beforehand(options, bounds))
+        notices: list[str] = []
+        with terminable():
+            outcome = million_bench.run(options, bounds, notices)
+            page = million_report.document(outcome, options, notices, place)
+            document.write(page, folder)
+    document.show(page)
+    _exit_if(outcome.faulty, "A message was lost, doubled or out of order, or a stream closed.")
+
+
+@app.command()
+def soak(
+    minutes: Annotated[float, typer.Option(min=0.05, help="How long messages are sent.")] = 60,
+    messages: Annotated[int, typer.Option(min=1, help="Messages in that time.")] = soak_bench.DAY,
+    logins: Annotated[
+        int, typer.Option(min=1, help="Logins in that time, and as many logouts.")
+    ] = 1_000_000,
+    streams: Annotated[
+        int, typer.Option(min=2, help="Open streams; half of them leave and come back.")
+    ] = 10_000,
+    posts: Annotated[
+        float, typer.Option(min=1, help="Of the messages, so many a second by POST.")
+    ] = 200,
+    report_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="DIR",
+            show_default=False,
+            help="Where the report goes. [default: docs/benchmarks/DATE-soak]",
+        ),
+    ] = None,
+    quick: Quick = False,
+) -> None:
+    """A day's messages, logins and logouts in an hour: does memory grow, is anything lost?
+
+    By default as many messages as 24 hours have at 1,000 a second. If the machine can't send
+    them in the time, the report says how many it were. It needs matplotlib, and leaves a
+    folder with README.md, graphs, readings.tsv and results.json. With --quick and without
+    --report nothing is kept.
+
+    Exit code 1 if a message was lost, doubled or out of order, a process died, something
+    wasn't given back, or memory grew.
+    """
+    options = soak_bench.Options(
+        minutes=minutes, messages=messages, logins=logins, streams=streams, posts=posts
+    )
+    if quick:
+        options = soak_bench.QUICK
+    with tempfile.TemporaryDirectory(prefix="encke-bench-") as directory, _complaining():
+        place = Path(directory)
+        folder = report_to or (place / "report" if quick else document.default_folder("soak"))
+        document.check_before(folder)
+        with terminable():
+            outcome = soak_bench.run(options)
+            page = soak_report.document(outcome, options, place)
+            document.write(page, folder)
+    document.show(page)
+    _exit_if(
+        soak_report.faulty(outcome.results, options),
+        "A message or a process was lost, something wasn't given back, or memory grew.",
+    )
+
+
+@contextmanager
+def _complaining() -> Iterator[None]:
+    """A measurement that can't be carried out is said in a line, and ends the program."""
+    try:
+        yield
+    except BenchError as error:
+        report.complain(str(error))
+        raise typer.Exit(1) from None
+
+
 def _carry_out(
     name: str,
     options: Given,
@@ -126,12 +258,8 @@ def _carry_out(
     cores = Cores.choose()
     if cores.server == cores.load:
         report.notice(notices, "a core of its own for the load: there is but one here.")
-    try:
-        with terminable(), pinned(cores.load):
-            results = run(options, cores, notices)
-    except BenchError as error:
-        report.complain(str(error))
-        raise typer.Exit(1) from None
+    with _complaining(), terminable(), pinned(cores.load):
+        results = run(options, cores, notices)
     made = report.make(name, options, notices, results)
     report.show(made, *tables(results, options))
     if json is not None:

@@ -28,8 +28,15 @@ from .processes import BenchError, running
 START_TIMEOUT = 30.0
 """Seconds that a server may take until it answers."""
 
-NCHAN_STREAMS = 19_000
-"""Streams that nginx's one worker holds at most: 20,000 files is a common hard limit."""
+NCHAN_FILES = 19_990
+"""Open files of nginx's one worker: 20,000 is a common hard limit."""
+
+NCHAN_STREAMS = 18_500
+"""Streams that it holds at most: once less than a sixteenth of its connections is free, it closes
+those that wait for a request, the senders' too (ngx_drain_connections)."""
+
+GATEWAY_STREAMS = 19_000
+"""Streams that a gateway surely holds."""
 
 _NCHAN_MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 
@@ -68,6 +75,9 @@ http {{
             nchan_channel_id $1;
             nchan_subscriber_first_message newest;
         }}
+        location = /status {{
+            nchan_stub_status;
+        }}
     }}
 }}
 """
@@ -80,6 +90,11 @@ class Server:
         self.name = name
         self.pid = pid
         self.port = port
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.port}"
 
     def cpu_seconds(self) -> float:
         """CPU time of all its processes."""
@@ -143,7 +158,7 @@ def encke(core: int, gateways: int, streams: int = 0, **settings: float | str) -
         "--listen", f"127.0.0.1:{port}", "--control", f"127.0.0.1:{control}",
         "--gateways", str(gateways),
     ]  # fmt: skip
-    if streams > gateways * NCHAN_STREAMS:
+    if streams > gateways * GATEWAY_STREAMS:
         command += ["--max-connections", str(streams + 1000)]
     with (
         tempfile.TemporaryFile() as log,
@@ -162,8 +177,8 @@ def nchan_missing() -> str | None:
 
 
 @contextmanager
-def nchan(core: int) -> Iterator[Server]:
-    """nginx with nchan on a free port."""
+def nchan(core: int | None) -> Iterator[Server]:
+    """nginx with nchan on a free port; on `core`, None: where we are."""
     (port,) = free_ports(1)
     with (
         tempfile.TemporaryDirectory(prefix="encke-bench-nchan-") as directory,
@@ -174,7 +189,7 @@ def nchan(core: int) -> Iterator[Server]:
             _NCHAN.format(
                 module=_NCHAN_MODULE,
                 user="user root;" if os.geteuid() == 0 else "",
-                files=NCHAN_STREAMS + 990,
+                files=NCHAN_FILES,
                 directory=directory,
                 port=port,
             )

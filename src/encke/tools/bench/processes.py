@@ -1,4 +1,4 @@
-"""Child processes of a benchmark: pinned to a core, and always ended.
+"""Child processes of a benchmark: pinned to a core if need be, and always ended.
 
 Invariant: a process that was started here is ended by its id when its context is
 left, however it is left; so are the processes that it had started.
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
 from typing import TypeVar
 
@@ -58,13 +58,18 @@ def pinned(core: int) -> Iterator[None]:
 @contextmanager
 def running(
     command: Sequence[str],
-    core: int,
+    core: int | None,
     *,
     environment: Mapping[str, str] | None = None,
     log: int | None = None,
+    patience: float = PATIENCE,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """`command` on `core`, with pipes for input and output; `log`: fd for errors, if not ours."""
-    with pinned(core):
+    """`command` on `core` (None: where we are), with pipes for input and output.
+
+    `log` is the descriptor for what it complains of, if that's not ours. It's told to end
+    when the block is left, and killed if it takes longer than `patience` seconds.
+    """
+    with nullcontext() if core is None else pinned(core):
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -76,18 +81,18 @@ def running(
     try:
         yield process
     finally:
-        _end(process)
+        _end(process, patience)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    tree = process_tree(process.pid)
+def _end(process: subprocess.Popen[bytes], patience: float) -> None:
+    tree = process_tree(process.pid) if process.poll() is None else []
     process.terminate()
     for pipe in (process.stdin, process.stdout):
         with suppress(BrokenPipeError):
             if pipe is not None:
                 pipe.close()
     try:
-        process.wait(PATIENCE)
+        process.wait(patience)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

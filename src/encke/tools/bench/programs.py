@@ -144,13 +144,17 @@ class WriteLoop(Talker):
     port: int
 
     def write(self, seconds: float) -> Written:
-        """Write for `seconds`."""
+        """Write to random streams for `seconds`."""
         return self.ask(f"write {seconds}", Written)
+
+    def each(self, rounds: int) -> Written:
+        """Write to each stream, `rounds` times."""
+        return self.ask(f"each {rounds}", Written)
 
 
 @contextmanager
-def write_loop(programs: Path, core: int) -> Iterator[WriteLoop]:
-    """The bare write loop, listening."""
+def write_loop(programs: Path, core: int | None) -> Iterator[WriteLoop]:
+    """The bare write loop, listening; on `core`, None: where we are."""
     command = [str(programs / "writeloop")]
     with running(command, core) as process:
         loop = WriteLoop(process, "writeloop")

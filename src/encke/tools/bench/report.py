@@ -4,18 +4,25 @@ May import: measure.
 """
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
 from rich import box
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
 from .measure import Machine, machine
 
 console = Console(width=None if sys.stdout.isatty() else 100)  # in a log: as wide as our tables
+
+
+Say = Callable[[str, bool], None]
+"""Shows a line; whether it's one to keep (printed), or may be overwritten."""
 
 
 class Report(msgspec.Struct):
@@ -47,7 +54,21 @@ def write(report: Report, file: Path) -> None:
 
 def progress(text: str) -> None:
     """Say what is being done, for someone who waits."""
-    console.print(escape(text), style="dim", highlight=False)
+    console.print(escape(text), style="dim", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def speaker() -> Iterator[Say]:
+    """On a terminal one line that's kept up to date; else those to keep."""
+    if not console.is_terminal:
+        yield lambda text, keep: progress(text) if keep else None
+        return
+    with Live(console=console, transient=True) as live:
+
+        def say(text: str, _keep: bool) -> None:
+            live.update(f"[dim]{escape(text)}")
+
+        yield say
 
 
 def notice(notices: list[str], text: str) -> None:
@@ -66,14 +87,15 @@ def show(report: Report, *tables: Table) -> None:
     """Print the tables, and where and with what they were measured."""
     for table in tables:
         console.print(table)
-    where = report.machine
-    console.print(
-        f"{where.cpu}, {where.cores} cores, {where.memory_bytes / 2**30:.0f} GiB; "
-        f"Linux {where.kernel}; Python {where.python}; "
-        f"Encke {where.encke}, commit {where.commit}; {where.date}",
-        style="dim",
-        highlight=False,
-        soft_wrap=True,
+    console.print(place(report.machine), style="dim", highlight=False, soft_wrap=True)
+
+
+def place(machine: Machine) -> str:
+    """Where, when and with what it was measured."""
+    return (
+        f"{machine.cpu}, {machine.cores} cores, {machine.memory_bytes / 2**30:.0f} GiB; "
+        f"Linux {machine.kernel}; Python {machine.python}; "
+        f"Encke {machine.encke}, commit {machine.commit}; {machine.date}"
     )
 
 

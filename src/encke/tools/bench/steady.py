@@ -12,18 +12,17 @@ May import: generator, attackers, measure, peers, processes, report.
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from statistics import linear_regression, median
 
 import msgspec
-from rich.live import Live
-from rich.markup import escape
 
 from . import attackers, generator, report
 from .measure import busy_seconds
 from .peers import Server, encke
 from .processes import BenchError, Cores, Talker, running
+from .report import Say
 
 HEAD_TIMEOUT = 10.0
 """Seconds that the measured server gives a request head."""
@@ -104,10 +103,6 @@ class Results(msgspec.Struct):
     """With attackers to without."""
 
 
-Say = Callable[[str, bool], None]
-"""Shows a line; whether it's one to keep (printed), or may be overwritten."""
-
-
 def run(options: Options, cores: Cores, _notices: list[str]) -> Results:
     """Measure; raises BenchError if it can't be done."""
     if options.streams > 19_000:
@@ -130,7 +125,7 @@ def run(options: Options, cores: Cores, _notices: list[str]) -> Results:
             )
         )
         load.hear(generator.Progress)
-        say = stack.enter_context(_speaker())
+        say = stack.enter_context(report.speaker())
         phases = [_phase("steady", options, server, load, say)]
         if not options.attackers:
             return Results(phases, None, None)
@@ -228,20 +223,6 @@ def _line(name: str, progress: generator.Progress, reading: Reading) -> str:
         f"p50 {latency.p50:.2f}  p99 {latency.p99:.2f}  max {latency.max:.2f} ms  "
         f"PSS {reading.total / 2**20:.1f} MB"
     )
-
-
-@contextmanager
-def _speaker() -> Iterator[Say]:
-    """On a terminal one line that's kept up to date; else a line now and then."""
-    if not report.console.is_terminal:
-        yield lambda text, keep: report.progress(text) if keep else None
-        return
-    with Live(console=report.console, transient=True) as live:
-
-        def say(text: str, _keep: bool) -> None:
-            live.update(f"[dim]{escape(text)}")
-
-        yield say
 
 
 def failed(results: Results) -> bool:

@@ -105,6 +105,16 @@ def flood(
             help="Cut all streams at once, S seconds after all were open, and open them again.",
         ),
     ] = 0.0,
+    churn: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="N",
+            show_default=False,
+            help="Once all are open, close N a second, one after the other, by FIN and by RST in "
+            "turns, and open them again.",
+        ),
+    ] = 0.0,
     verify: Annotated[
         bool,
         typer.Option(
@@ -133,6 +143,7 @@ def flood(
     encke flood --connections 1000
     encke flood --connections 1000000 --verify
     encke flood --urls mochi-urls.txt --interval 10
+    encke flood --connections 10000 --churn 100 --reconnect-delay 5
     encke flood --url 'http://127.0.0.1:8080/sub/{}' --connections 10000
 
     It prints `Stats: {connected,closed,chunks}` each 10 seconds. It works against any
@@ -148,6 +159,9 @@ def flood(
     between others of the same sender. To prove that none was lost at all, give both tools
     --counts and compare the two files with `cmp`: they hold a 32-bit number for each user
     (little-endian), and are up to date at any time.
+
+    A stream that is opened again, after --churn or a cut, counts anew: what it missed in
+    between is no violation, but makes the --counts differ.
 
     Signals: SIGUSR1 cuts all streams (with a TCP reset) and opens them again, and tells how
     long it took until all were back; SIGINT and SIGTERM end it.
@@ -172,6 +186,7 @@ def flood(
         reconnect=reconnect,
         reconnect_delay=reconnect_delay,
         cut=cut,
+        churn=churn,
         verify=verify,
         counts=str(counts or ""),
         every=every,

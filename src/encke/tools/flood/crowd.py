@@ -77,7 +77,7 @@ class Crowd:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     def command(self, what: bytes) -> None:
-        """Tell all herds to STOP or to CUT."""
+        """Tell all herds to STOP, to CUT, or to begin to CHURN."""
         for control in self._herds.values():
             with suppress(BrokenPipeError):
                 os.write(control, what)

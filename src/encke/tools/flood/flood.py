@@ -17,7 +17,7 @@ from ..load.screen import Say, live
 from ..load.signals import Signals
 from .addresses import Addresses, Listed, Numbered, headers
 from .crowd import SIGNALS, Crowd
-from .herd import CUT, Field
+from .herd import CHURN, CUT, Field
 from .plan import Plan, spread
 from .streams import Reason
 
@@ -112,6 +112,8 @@ class Flood:
             self._connected_at = max(board.column(Field.LAST_OPENED))
             self._teller.seconds_to_connect = (self._connected_at - self._crowd.started) / 1e9
             self._tell("connected")
+            if plan.churn:
+                self._crowd.command(CHURN)
         elif self._to_return and connected >= self._to_return and self._was_cut():
             self._to_return = 0
             back_at = max(board.column(Field.LAST_OPENED))

@@ -9,6 +9,7 @@ used up.
 May import: errors, tools.load, addresses, plan, queue, streams.
 """
 
+import math
 import os
 import random
 import select
@@ -18,6 +19,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from enum import IntEnum
+from itertools import chain
 
 from ..load.histogram import SIZE as HISTOGRAM
 from ..load.histogram import Histogram
@@ -27,7 +29,7 @@ from .plan import Plan, Spread
 from .queue import Queue
 from .streams import CONNECTING, FREE, HEAD, OVER, BadStream, Reason, Streams
 
-STOP, CUT = b"s", b"c"
+STOP, CUT, CHURN = b"s", b"c", b"h"
 """What a herd is told on its control pipe; the pipe's end is a STOP too."""
 
 MAX_EVENTS = 512
@@ -37,7 +39,7 @@ COMPLAINTS = 5
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds without opening after a failure, and at most."""
 MOST_CAUGHT_UP = 0.1
-"""Seconds of a given rate of opens that may be made up for at once."""
+"""Seconds of a given rate, of opens or of churn, that may be made up for at once."""
 
 _NO_PORT_YET = 24
 """IP_BIND_ADDRESS_NO_PORT, which the socket module doesn't name: choose the port when
@@ -103,8 +105,12 @@ class Herd:
         self._pause = FIRST_PAUSE
         self._paused_until = 0.0
         self._interval = spread.herds / plan.rate if plan.rate else 0.0
+        self._churn = spread.herds / plan.churn if plan.churn else math.inf
         # herds take turns: the first stream of the n-th herd is the n-th of all
         self._next_open = time.monotonic() + number * self._interval / spread.herds
+        self._next_leave = math.inf
+        self._left = 0  # streams that have left, of the churn
+        self._turn = 0  # the descriptor whose turn it is to leave
 
     def run(self) -> None:
         """Until told to stop."""
@@ -137,6 +143,7 @@ class Herd:
                     self._ended(fd)
             row[Field.MESSAGES] += streams.messages - messages
             row[Field.BYTES] += size
+            self._leave()
             self._open()
 
     # opening
@@ -144,7 +151,7 @@ class Herd:
     def _timeout(self) -> float | None:
         """Seconds until there is something to do unasked; None: nothing."""
         now = time.monotonic()
-        waits = []
+        waits = [self._next_leave - now] if self._next_leave < math.inf else []
         if self._opening:
             waits.append(next(iter(self._opening.values())) + self._plan.timeout - now)
         if len(self._opening) < self._spread.in_flight:
@@ -271,11 +278,39 @@ class Herd:
     # open streams
 
     def _ended(self, fd: int) -> None:
-        """An open stream is over."""
+        """An open stream is over, because the server says so."""
+        self._account(fd, again=self._plan.reconnect)
+        os.close(fd)
+
+    def _leave(self) -> None:
+        """Close the open streams whose turn it is, by FIN and RST in turns."""
+        now = time.monotonic()
+        while now >= self._next_leave:
+            self._next_leave = max(self._next_leave + self._churn, now - MOST_CAUGHT_UP)
+            fd = self._next_open_stream()
+            if fd is None:
+                break
+            self._account(fd, again=True)
+            self._left += 1
+            if self._left % 2:
+                os.close(fd)
+            else:
+                _reset(fd)
+
+    def _next_open_stream(self) -> int | None:
+        """Round robin by descriptor: what is opened again gets a free one, behind this turn's."""
+        phases = self._streams.phase
+        for fd in chain(range(self._turn, len(phases)), range(self._turn)):
+            if phases[fd] > HEAD:
+                self._turn = fd + 1
+                return fd
+        return None
+
+    def _account(self, fd: int, *, again: bool) -> None:
+        """An open stream is being closed, to be opened again or not."""
         row, stream = self._row, self._streams.stream[fd]
         self._streams.free(fd)
-        os.close(fd)
-        if self._plan.reconnect:
+        if again:
             row[Field.WAITING] += 1  # before it's no longer connected: it's always one of both
             self._queue.put(stream, time.monotonic() + self._delay())
         row[Field.CLOSED] += 1
@@ -292,9 +327,7 @@ class Herd:
                 continue
             self._queue.put(streams.stream[fd], now + self._delay())
             streams.free(fd)
-            # a reset leaves no port waiting for its end, so that all can come back
-            with socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fd) as connection:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            _reset(fd)
         self._opening.clear()
         row[Field.WAITING] = len(self._queue)
         row[Field.CLOSED] += row[Field.CONNECTED]
@@ -307,8 +340,11 @@ class Herd:
         commands = os.read(self._control, 64)
         if not commands or STOP in commands:
             self._stopped = True
-        elif CUT in commands:
+        if CUT in commands:
             self._cut()
+        if CHURN in commands:
+            # herds take turns here too
+            self._next_leave = time.monotonic() + self._churn * self._number / self._spread.herds
 
     def _violated(self, stream: int, detail: str) -> None:
         self._row[Field.VIOLATIONS] += 1
@@ -327,6 +363,12 @@ class Herd:
     def _index(self, stream: int) -> int:
         """Which of all streams this one is."""
         return stream * self._spread.herds + self._number
+
+
+def _reset(fd: int) -> None:
+    """Close by RST, not FIN: no port is left waiting for its end (TIME_WAIT)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fd) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
 
 def _reason(error: OSError) -> Reason:

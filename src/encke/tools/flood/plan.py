@@ -3,6 +3,8 @@
 May import: errors, tools.load.
 """
 
+import math
+
 import msgspec
 
 from ...errors import BadSettings
@@ -15,6 +17,9 @@ MOST = 20_000
 
 IN_FLIGHT = 256
 """Streams of one herd that may be under way to being open at the same time."""
+
+TIME_WAIT = 60
+"""Seconds that a stream which this side has closed keeps its port (FIN, not RST)."""
 
 ALL_IN_FLIGHT = 3072
 """The same for all herds together: below the backlog of 4096 that servers have at most by
@@ -45,6 +50,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     reconnect_delay: float = 1.0
     cut: float = 0.0
     """All are cut so long after all were connected; 0: only when SIGUSR1 comes."""
+    churn: float = 0.0
+    """Streams closed and opened again a second, once all were connected."""
     verify: bool = False
     counts: str = ""
     every: float = 10.0
@@ -76,5 +83,6 @@ def spread(plan: Plan, streams: int, files: int, ports: int) -> Spread:
         raise BadSettings(f"A process may have {files} open files here; raise it (ulimit -n).")
     herds = -(-streams // min(plan.per_process or most, most))
     in_flight = plan.in_flight or max(1, min(IN_FLIGHT, ALL_IN_FLIGHT // herds))
-    sources = -(-streams // herds // ports)
+    waiting = plan.churn / 2 * TIME_WAIT
+    sources = math.ceil((streams + waiting) / herds / ports)
     return Spread(herds, in_flight, sources if herds > 1 or sources > 1 else 0)

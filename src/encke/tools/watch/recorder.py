@@ -11,7 +11,7 @@ May import: samples, account, sources, log, errors.
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -82,6 +82,8 @@ class Recorder:
         trace: TracebackType | None,
     ) -> None:
         self._over.set()
+        if self._running is not None:
+            wait([self._running])  # it may be about to read, for which it needs the pool
         self._close()
         if self._running is not None and error is None:
             self._running.result()

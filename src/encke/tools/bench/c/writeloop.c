@@ -1,6 +1,6 @@
 /* writeloop: the floor. What does the kernel alone cost, without any server?
  *
- * Holds N connections, and writes a 60-byte HTTP chunk to random ones of them, as
+ * Holds N connections, and writes a 60-byte HTTP chunk to one of them after the other, as
  * fast as one core can: no parsing, no map, no queue, no second process. No server
  * that delivers each message with one write can be faster.
  *
@@ -9,7 +9,8 @@
  * Whoever connects gets a response head at once, and chunks later. Commands on
  * standard input, each answered by one line of JSON:
  *
- *     write SECONDS         write chunks for so long
+ *     write SECONDS         write chunks to random ones for so long
+ *     each ROUNDS           write one chunk to each, so often
  *
  * End of input ends it.
  */
@@ -85,14 +86,26 @@ static void put(int fd) {
     }
 }
 
+static void tell(uint64_t sent, double start) {
+    printf("{\"sent\":%lu,\"seconds\":%.6f}\n", sent, now() - start);
+    fflush(stdout);
+}
+
 static void write_for(double seconds) {
     uint64_t sent = 0;
     double start = now(), end = start + seconds;
     while (now() < end)
         for (int i = 0; i < 64; i++, sent++)
             put(held[chance(count)]);
-    printf("{\"sent\":%lu,\"seconds\":%.6f}\n", sent, now() - start);
-    fflush(stdout);
+    tell(sent, start);
+}
+
+static void write_each(uint32_t rounds) {
+    double start = now();
+    for (uint32_t round = 0; round < rounds; round++)
+        for (uint32_t i = 0; i < count; i++)
+            put(held[i]);
+    tell((uint64_t)rounds * count, start);
 }
 
 int main(void) {
@@ -110,11 +123,14 @@ int main(void) {
         if (waiting[0].revents) {
             ssize_t length = read(0, line, sizeof line - 1);
             double seconds;
+            uint32_t rounds;
             if (length <= 0)
                 return 0;
             line[length] = 0;
             if (sscanf(line, "write %lf", &seconds) == 1 && count)
                 write_for(seconds);
+            else if (sscanf(line, "each %u", &rounds) == 1)
+                write_each(rounds);
         }
     }
 }
