@@ -116,8 +116,9 @@ def test_compose() -> None:
         ["--senders", "3", "--count", "3000", "--ndjson", "--batch", "100"],
         ["--senders", "2", "--count", "3000", "--ndjson", "--distribution", "zipf"],
         ["--rate", "2000", "--duration", "0.5"],
+        ["--rate", "2000", "--duration", "0.5", "--ndjson", "--linger", "20"],
     ],
-    ids=["posts", "ndjson", "zipf", "paced"],
+    ids=["posts", "ndjson", "zipf", "paced", "gathered"],
 )
 def test_every_message_comes_once(
     server: Node, tmp_path: Path, transport: str, way: list[str]
@@ -138,6 +139,17 @@ def test_every_message_comes_once(
     assert 0 < end.latency.p50 <= end.latency.p99 <= end.latency.max < 30_000
     assert sent.read_bytes() == got.read_bytes()
     assert sum(struct.unpack("<200I", got.read_bytes())) == run.sent
+
+
+def test_linger_gathers(server: Node) -> None:
+    """With --linger, messages wait for each other, and still leave at the rate."""
+    paced = ("--rate", "1000", "--count", "500", "--max-id", "9")
+    _, at_once, _ = generated(url(server.address), *paced)
+    _, gathered, _ = generated(url(server.address), *paced, "--linger", "100")
+    assert at_once.lag.p50 < gathered.lag.p50
+    assert 25 < gathered.lag.p50 < gathered.lag.max
+    assert gathered.sent == gathered.accepted == 500
+    assert 0.4 < gathered.elapsed < 2
 
 
 def test_each_gets_one(server: Node, tmp_path: Path) -> None:

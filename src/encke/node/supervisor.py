@@ -31,7 +31,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from .. import log
+from .. import log, scheduling
 from ..control import process as control
 from ..gateway import process as gateway
 from ..ids import MAX_GATEWAY
@@ -284,6 +284,7 @@ def serve(settings: Settings) -> int:
     Raises BadSettings if an address can't be bound.
     """
     resource.setrlimit(resource.RLIMIT_NOFILE, (files_limit(), files_limit()))
+    scheduling.batch()
     return Supervisor(settings).run()
 
 

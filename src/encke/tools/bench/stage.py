@@ -27,6 +27,11 @@ NDJSON = ("--ndjson", "--batch", "10000")
 POST = ("--path", "/send/{}")
 """How a message is sent to Encke, and to whom knows requests of one message only."""
 
+LINGER = 25.0
+"""Milliseconds for which a sender gathers messages at a given rate, as one that has very many
+does: a gateway that is woken for several at once costs a fraction a message. Latency counts
+from writing."""
+
 ARRIVAL = 10.0
 """Seconds without any message after which what hasn't come is lost."""
 
@@ -223,7 +228,7 @@ class Stage:
     def send_paced(self, rate: float, seconds: float) -> Sending:
         """Messages with a stamp to random users, `rate` a second."""
         # one in a hundred more: the time that is counted includes that of the last answer
-        pace = ("--rate", str(rate * 1.01), "--stamp")
+        pace = ("--rate", str(rate * 1.01), "--stamp", "--linger", str(LINGER))
         messages = max(1, int(rate * 1.01 * seconds))
         return self._send(messages, 60 + 3 * seconds, *pace, "--count", str(messages))
 

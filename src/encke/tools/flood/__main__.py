@@ -3,7 +3,7 @@
 The command line replaces itself with this, so that the herds, whose memory is counted,
 don't carry the libraries that parsed its flags. PLAN is a plan.Plan as JSON.
 
-May import: errors, plan, flood.
+May import: errors, scheduling, plan, flood.
 """
 
 import os
@@ -11,6 +11,7 @@ import sys
 
 import msgspec
 
+from ... import scheduling
 from ...errors import EnckeError
 from .flood import run
 from .plan import Plan
@@ -26,6 +27,7 @@ def main() -> int:
     if len(sys.argv) != 2:
         print("encke flood: no plan was handed over; start with `encke flood`.", file=sys.stderr)
         return os.EX_USAGE
+    scheduling.batch()
     try:
         return run(msgspec.json.decode(sys.argv[1], type=Plan))
     except EnckeError as error:

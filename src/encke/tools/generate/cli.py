@@ -1,6 +1,6 @@
 """The arguments of ``encke generate``.
 
-May import: errors, plan, run.
+May import: errors, scheduling, plan, run.
 """
 
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ... import scheduling
 from ...errors import BadSettings
 from .plan import Distribution, Plan
 from .run import run
@@ -49,6 +50,15 @@ def generate(
             help="Messages a second, of all senders. 0: as fast as the server answers.",
         ),
     ] = 0.0,
+    linger: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1000,
+            metavar="MS",
+            help="Write only each MS milliseconds, all that is due then: cheaper for the server.",
+        ),
+    ] = DEFAULTS.linger,
     senders: Annotated[
         int, typer.Option(min=1, metavar="N", help="Connections; each user has one of them.")
     ] = DEFAULTS.senders,
@@ -162,6 +172,7 @@ def generate(
         count=count,
         duration=duration,
         rate=senders * 1000 / interval if interval else rate,
+        linger=linger,
         senders=senders,
         pipeline=pipeline,
         batch=batch,
@@ -181,4 +192,5 @@ def generate(
         every=every,
         json=json,
     )
+    scheduling.batch()
     return run(plan)

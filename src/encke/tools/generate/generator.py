@@ -62,6 +62,9 @@ class Generator:
         self._interval = 1e9 / plan.rate if plan.rate else 0.0
         self._total = plan.total or math.inf
         self._drawn = 0
+        self._linger = int(plan.linger * 1e6)
+        self._write_at = 0
+        """Nothing is written before, monotonic nanoseconds: what is due is gathered."""
         self._give_up_at = math.inf
         """Monotonic seconds: it's ending, and waits for answers until then."""
         self._alone_since = time.monotonic()
@@ -160,11 +163,14 @@ class Generator:
 
     def _write_due(self) -> None:
         """Write what is due, as long as there is room, and not all too much at once."""
+        if time.monotonic_ns() < self._write_at:
+            return
         touched = set()
         for _ in range(A_TURN):
             now = time.monotonic_ns()
             message = self._held or self._next(now)
             if message is None:
+                self._write_at = now + self._linger
                 break
             user, sequence, due = message
             connection = self._connections[user % len(self._connections)]
@@ -203,5 +209,5 @@ class Generator:
             return 0.0
         if not self._drawing:
             return TICK
-        due = self.started + self._drawn * self._interval
+        due = max(self.started + self._drawn * self._interval, self._write_at)
         return min(TICK, max(0.0, (due - time.monotonic_ns()) / 1e9))

@@ -31,6 +31,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """0: no limit."""
     rate: float = 0.0
     """Messages a second, all senders together; 0: as fast as the server answers."""
+    linger: float = 0.0
+    """Milliseconds for which what is due is gathered before it's written."""
     senders: int = 1
     pipeline: int = 64
     """Requests of a sender without an answer, at most."""
