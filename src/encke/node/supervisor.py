@@ -11,6 +11,8 @@ children see it close, and end.
 Everything that gateways and router need is imported before the first fork, and the
 collector is frozen (gc.freeze), so that children share those pages; the control
 process, which needs much more, imports it after its fork, because it needs it alone.
+In gateways and router no collector runs: it would hold up messages for 10 ms now and then
+when thousands of connections are awake, and nothing there is left in a cycle.
 
 Invariants: it never touches a connection. A row of the scoreboard belongs to one
 child; the supervisor clears it when the child is dead. No threads: signals are
@@ -146,6 +148,7 @@ class Supervisor:
             os._exit(code)
 
     def _run_router(self) -> None:
+        gc.disable()
         alive = [row[Field.NUMBER] for row in self._scoreboard.gateways()]
         router.run(
             listener=self._router,
@@ -156,6 +159,7 @@ class Supervisor:
         )
 
     def _run_gateway(self, row: int) -> None:
+        gc.disable()
         own = self._scoreboard.row(row)
         gateway.run(
             self._settings,
