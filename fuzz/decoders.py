@@ -19,7 +19,7 @@ from urllib.parse import unquote_to_bytes
 
 from encke.errors import BadUserId, FrameError
 from encke.ids import is_user_id, user_id
-from encke.wire import link, ndjson
+from encke.wire import link, nats, ndjson
 from encke.wire.http import METHODS, RequestParser, percent_decoded
 from encke.wire.known_heads import KnownHeads
 from encke.wire.request import END, Refusal, Request
@@ -241,6 +241,63 @@ def link_ends(reader: link.FrameReader) -> None:
     raise Broken("a frame has no end")
 
 
+# wire.nats
+
+
+def nats_decoder() -> nats.Decoder:
+    """One whose line and payload together stay below LIMIT."""
+    return nats.Decoder(max_payload=LIMIT // 2, max_line=LIMIT // 2 - 4)
+
+
+def nats_events(pieces: Iterable[bytes]) -> tuple[list[nats.Event], bool]:
+    """What comes out of `pieces`, and whether it ended in a FrameError."""
+    decoder = nats_decoder()
+    events: list[nats.Event] = []
+    try:
+        for piece in pieces:
+            events += decoder.feed(piece)
+    except FrameError:
+        return events, True
+    return events, False
+
+
+def check_nats(data: bytes) -> Outcome:
+    """The NATS protocol: see the module's head; and messages are what was written."""
+    whole, failed = nats_events([data])
+    for pieces in ways(data):
+        events, cut_failed = nats_events(pieces)
+        hold(cut_failed == failed, f"cut {pieces!r} fails: {cut_failed}, whole: {failed}")
+        hold(failed or events == whole, f"cut {pieces!r} gives {events!r}, not {whole!r}")
+    start = 0
+    for event in whole:
+        if isinstance(event, nats.Message):
+            start = data.find(nats_message(event), start)
+            hold(start >= 0, f"{event!r} was not written")
+            start += len(nats_message(event))
+    decoder = nats_decoder()
+
+    def feed(piece: bytes) -> None:
+        nonlocal decoder
+        try:
+            decoder.feed(piece)
+        except FrameError:
+            decoder = nats_decoder()
+
+    bounded(data, (b"a", b"MSG ", b"MSG a 1 9\r\n", b"PING\r\n", b"MSG a 1 500\r\n"), feed)
+    return failed, *(
+        (bool(event.reply), bool(event.header), bool(event.payload))
+        if isinstance(event, nats.Message)
+        else type(event).__name__
+        for event in whole[:8]
+    )
+
+
+def nats_message(message: nats.Message) -> bytes:
+    """`message` from its subject on, as it was written, however its size is."""
+    reply = b" " + message.reply if message.reply else b""
+    return b"%b %b%b " % (message.subject, message.sid, reply)
+
+
 # wire.ndjson
 
 
@@ -374,6 +431,15 @@ DECODERS = (
             b"\n", bytes(4), bytes(8), b"\xff" * 4, *(bytes((kind,)) for kind in range(12)),
             link.encode(link.Hello(1)), link.encode(link.Synced()),
             link.encode(link.Send(1, [b"a"], [b"b"])),
+        ),
+    ),
+    Decoder(
+        "nats",
+        check_nats,
+        (
+            b"\r\n", b"\r", b"\n", b" ", b"\t", b"PING\r\n", b"PONG\r\n", b"+OK\r\n", b"MSG ", b"0",
+            b"-ERR 'a'\r\n", b"INFO {}\r\n", b"MSG a 1 2\r\nhi\r\n", b"MSG a 1 r 2\r\nhi\r\n",
+            b"HMSG ", b"HMSG a 1 2 4\r\nhihi\r\n", b"999999999", b'INFO {"a":', b"[" * 200,
         ),
     ),
     Decoder(

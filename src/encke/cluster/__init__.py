@@ -1,0 +1,1 @@
+"""A node's link to NATS, which joins it to other nodes. Begin with `link`."""

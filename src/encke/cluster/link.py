@@ -1,0 +1,455 @@
+"""A node's one link to NATS: connected, kept alive, made anew, and never silently lost.
+
+::
+
+    AWAY --a pause--> CONNECTING --PONG--> RESTORING --all interest is in place--> READY
+      ^                    |                   |                                     |
+      +--------------------+----- an error, an end, or silence ----------------------+
+
+CONNECTING is the dialer's part. Then the owner is asked for its whole interest, which is sent
+in slices, each once the server has processed the one before; after the last one the link is
+READY, and the owner is told.
+
+Invariants:
+- Nothing is dropped in silence: what isn't taken is refused (`publish` raises, `subscribe`
+  says False), and who asked with `flush` is told whether the server has processed it all.
+- At most one PING is under way. Who wants a flush meanwhile shares the next one, so that
+  the server is asked once for very many logins.
+- A turn's work is bounded: bytes read, subjects restored. So is what waits to be written:
+  messages by `LinkOptions.buffer`; if what can't be refused goes beyond it, the link ends.
+- Bytes leave in the order in which they were given, at the end of the turn.
+
+May import: reactor, wire.nats, log, errors, and this room.
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import IntEnum
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from .. import log
+from ..errors import FrameError
+from ..reactor.loop import Reactor
+from ..wire import nats
+from ..wire.nats import Decoder, Err, Event, Info, Message, Ping, Pong
+from .connection import Connection
+from .dialer import Accepted, Dialer, Failed
+from .errors import LinkFull, MessageTooLarge, NotLinked
+from .options import LinkOptions
+from .servers import Pool, parse
+
+if TYPE_CHECKING:
+    from .tls import Context
+
+TICK = 0.1
+"""Seconds between looks at the clock."""
+
+FIRST_PAUSE = 0.1
+"""Seconds, at most, before the first attempt at another server: so that not all nodes come at
+once. Each round of all servers doubles it, up to LinkOptions.retry_limit."""
+
+STABLE = 5.0
+"""Seconds of READY after which the next loss counts as the first one."""
+
+SLICE = 5000
+"""Subjects restored at once: some 2 ms of work here, 15 ms in the server."""
+
+OVERFLOW = 4
+"""How many times the buffer's limit may wait in all: with SUBs and UNSUBs, which aren't
+refused since the owner couldn't do without. Beyond, the link is made anew, with all interest."""
+
+COMPLAINT_PAUSE = 10.0
+"""Seconds between two log lines about what the server complains of: it may do so for each of
+a million subscriptions."""
+
+ABOUT_MESSAGES = ("Permissions Violation for Publish", "Invalid Publish Subject")
+"""How complaints of messages begin; whoever asks us for an answer at a subject that is not
+allowed causes them. All others leave in doubt who is subscribed to."""
+
+
+class State(IntEnum):
+    """See the module's head."""
+
+    AWAY = 0
+    CONNECTING = 1
+    RESTORING = 2
+    READY = 3
+    CLOSED = 4
+
+
+class Owner(Protocol):
+    """Whom a link serves."""
+
+    def interest(self) -> Iterable[bytes]:
+        """All subjects to subscribe to, asked for on each new connection.
+
+        From this call on `subscribe` and `unsubscribe` are taken, and the subjects are
+        drawn bit by bit, turns later. So a subject that was unsubscribed from meanwhile
+        must not come any more; one that was subscribed to since may come, or not.
+        """
+
+    def linked(self) -> None:
+        """The link is READY: all interest is in place at the server."""
+
+    def received(self, messages: list[Message]) -> None:
+        """Messages, in order."""
+
+    def lost(self, reason: str) -> None:
+        """The link that was READY is lost; it will be made anew."""
+
+
+class Tally(msgspec.Struct):
+    """What happened so far."""
+
+    linked: int = 0
+    lost: int = 0
+    failed: int = 0
+    """Attempts that came to nothing."""
+    complaints: int = 0
+    """-ERR lines on a link."""
+
+
+class Link:
+    """One link; `start` it. Create it after the owner's own `after_turn` hooks, or `write`."""
+
+    def __init__(self, reactor: Reactor, options: LinkOptions, owner: Owner) -> None:
+        """Raises BadSettings if a URL or a file is of no use."""
+        servers = parse(options.servers)
+        self._reactor = reactor
+        self._options = options
+        self._owner = owner
+        self._pool = Pool(servers)
+        self._tls_context: Context | None = None
+        if options.tls_ca or options.tls_certificate or any(server.tls for server in servers):
+            from . import tls
+
+            self._tls_context = tls.context(options)
+        # the attempt, or the connection
+        self.state = State.AWAY
+        self.server = servers[0]
+        """The one that we are at, or tried last."""
+        self.max_payload = 0
+        """Bytes of a message that the server takes."""
+        self._dialer: Dialer | None = None
+        self._connection: Connection | None = None
+        self._decoder = Decoder()
+        self._interest: Iterator[bytes] = iter(())
+        self._restored = 0
+        self._gathered: list[bytes] = []  # leaves at the end of the turn
+        self._gathered_size = 0
+        self._flushes: list[Callable[[bool], None]] = []  # to share the next PING
+        self._under_way: list[Callable[[bool], None]] = []  # wait for the PONG
+        # the clock's
+        now = self._ticked = time.monotonic()
+        self._since = now  # of the state
+        self._heard = now  # the server's last bytes
+        self._pinged = False  # a PING is under way
+        self._next_attempt = now
+        self._failures = 0  # in a row
+        # complaints
+        self._complained = False  # since the last PONG
+        self._complaint = ""
+        self._last_words = ""  # what it complained of since the last PONG: maybe why it ends
+        self._unlogged = 0
+        self._log_complaints_at = now
+        self.tally = Tally()
+        reactor.after_turn(self.write)
+        reactor.every(TICK, self._tick)
+
+    def start(self) -> None:
+        """Make the first attempt."""
+        self._attempt()
+
+    def close(self) -> None:
+        """Write what the kernel takes, and end the link for good; the owner isn't called, but
+        for flushes."""
+        self.write()
+        if self.state is not State.CLOSED:
+            self._reset(State.CLOSED)
+
+    # what the owner does with a link
+
+    @property
+    def pending(self) -> int:
+        """Bytes that wait for NATS to take them."""
+        waiting = self._connection.pending if self._connection is not None else 0
+        return waiting + self._gathered_size
+
+    @property
+    def full(self) -> bool:
+        """Whether `publish` would raise LinkFull."""
+        return self.pending >= self._options.buffer
+
+    def publish(
+        self, subjects: Sequence[bytes], payloads: Sequence[bytes], reply: bytes = b""
+    ) -> None:
+        """Publish `payloads[k]` to `subjects[k]`, all or nothing; answers go to `reply`.
+
+        Raises NotLinked unless the link is READY, LinkFull if too much is waiting, and
+        MessageTooLarge if the server wouldn't take one of them.
+        """
+        if self.state is not State.READY:
+            raise NotLinked("There is no link to NATS.")
+        if self.full:
+            raise LinkFull(f"{self.pending} bytes wait for NATS server {self.server}.")
+        largest = max(map(len, payloads), default=0)
+        if largest > self.max_payload:
+            raise MessageTooLarge(
+                f"A message of {largest} bytes is larger than the {self.max_payload} that NATS "
+                "takes; max_payload in its configuration raises that."
+            )
+        self._gather(nats.publish(subjects, payloads, reply))
+
+    def subscribe(self, subjects: Iterable[bytes]) -> bool:
+        """Subscribe to `subjects`; False if there's no connection, and `interest` will be asked
+        on the next one. Subscribing twice is the same as once."""
+        if self.state not in (State.RESTORING, State.READY):
+            return False
+        self._gather(nats.subscribe(subjects))
+        return True
+
+    def unsubscribe(self, subjects: Iterable[bytes]) -> bool:
+        """Undo `subscribe`; False as there."""
+        if self.state not in (State.RESTORING, State.READY):
+            return False
+        self._gather(nats.unsubscribe(subjects))
+        return True
+
+    def flush(self, done: Callable[[bool], None]) -> bool:
+        """Call `done` once the server has processed all that was written before.
+
+        Asked in the same turn as a subscription, it gets False if the server refused that,
+        or one that others asked for meanwhile, or the link was lost before; else True.
+        `flush` says False, and `done` isn't called, if there's no connection.
+        """
+        if self.state not in (State.RESTORING, State.READY):
+            return False
+        self._flushes.append(done)
+        return True
+
+    def write(self) -> None:
+        """Hand what has gathered to the kernel. Called at the end of each turn."""
+        connection = self._connection
+        if connection is None:
+            return
+        if self._flushes and not self._pinged:
+            self._under_way, self._flushes = self._flushes, []
+            self._ping()
+        if self._gathered:
+            connection.write(b"".join(self._gathered))
+            self._gathered.clear()
+            self._gathered_size = 0
+            connection.flush()
+        if self.pending > OVERFLOW * self._options.buffer:
+            self._drop(f"the server doesn't keep up: {self.pending} bytes wait for it")
+
+    def _gather(self, data: bytes) -> None:
+        self._gathered.append(data)
+        self._gathered_size += len(data)
+
+    def _ping(self) -> None:
+        self._gather(nats.PING)
+        self._pinged = True
+
+    # making a connection
+
+    def _attempt(self) -> None:
+        self._enter(State.CONNECTING)
+        self.server = self._pool.next()
+        self._dialer = Dialer(
+            self._reactor, self._options, self._tls_context, self.server, self._dialed
+        )
+
+    def _dialed(self, outcome: Accepted | Failed) -> None:
+        self._dialer = None
+        if isinstance(outcome, Failed):
+            self._drop(outcome.reason, refused=outcome.refused)
+            return
+        self._connection, self._decoder = outcome.connection, outcome.decoder
+        self._connection.received, self._connection.closed = self._received, self._ended
+        self._heard = time.monotonic()
+        self._introduced(outcome.info)
+        self._enter(State.RESTORING)
+        self._restored = 0
+        self._interest = iter(self._owner.interest())
+        self._restore(processed=True)
+        self._handle(outcome.events)
+
+    def _restore(self, processed: bool) -> None:
+        """Send the next slice of interest, the one before having been `processed`."""
+        if self.state is not State.RESTORING:
+            return  # lost meanwhile
+        if not processed:
+            self._unlogged = 0  # since it's in the reason
+            self._drop(f"the server refused a subscription: {self._complaint}", refused=True)
+            return
+        subjects = list(islice(self._interest, SLICE))
+        if subjects:
+            self._restored += len(subjects)
+            self._gather(nats.subscribe(subjects))
+            self.flush(self._restore)
+            return
+        log.info(
+            "nats_ready",
+            server=self.server,
+            subscriptions=self._restored,
+            seconds=f"{time.monotonic() - self._since:.3f}",
+        )
+        self._enter(State.READY)
+        self.tally.linked += 1
+        self._owner.linked()
+
+    # what the server says
+
+    def _received(self, data: bytes) -> None:
+        self._heard = time.monotonic()
+        try:
+            events = self._decoder.feed(data)
+        except FrameError as error:
+            self._drop(f"what came is not the NATS protocol: {error}")
+            return
+        self._handle(events)
+
+    def _handle(self, events: Sequence[Event]) -> None:
+        connection = self._connection
+        messages: list[Message] = []
+        for event in events:
+            if isinstance(event, Message):
+                messages.append(event)
+                continue
+            if messages:
+                self._owner.received(messages)
+                messages = []
+            if self._connection is not connection:
+                return  # lost, or closed by the owner
+            match event:
+                case Pong():
+                    self._pong()
+                case Ping():
+                    self._gather(nats.PONG)
+                case Info():
+                    self._introduced(event)
+                case Err():
+                    self._complain(event.text)
+        if messages and self._connection is connection:
+            self._owner.received(messages)
+
+    def _introduced(self, info: Info) -> None:
+        self.max_payload = info.max_payload
+        self._pool.learn(info.connect_urls, self.server)
+        if info.ldm:
+            log.info("nats_lame_duck", server=self.server)
+
+    def _pong(self) -> None:
+        if not self._pinged:
+            self._drop("a PONG came that answers nothing")
+            return
+        self._pinged = False
+        self._last_words = ""
+        processed, self._complained = not self._complained, False
+        done, self._under_way = self._under_way, []
+        for callback in done:
+            callback(processed)
+
+    def _complain(self, text: str) -> None:
+        """-ERR: the server may end the connection after it, or not."""
+        self._complained |= not text.startswith(ABOUT_MESSAGES)
+        self._complaint = self._last_words = text
+        self.tally.complaints += 1
+        self._unlogged += 1
+
+    # losing a connection
+
+    def _ended(self, reason: str) -> None:
+        if self._last_words:
+            self._unlogged = 0  # since it's in the reason
+            reason = f"{reason}: {self._last_words}"
+        self._drop(reason)
+
+    def _drop(self, reason: str, *, refused: bool = False) -> None:
+        """End the attempt or the connection, and plan the next attempt.
+
+        `refused` says that the server is there but won't have us: there's no hurry then.
+        """
+        was_ready = self.state is State.READY
+        if was_ready:
+            self.tally.lost += 1
+        else:
+            self.tally.failed += 1
+        if was_ready and time.monotonic() - self._since > STABLE:
+            self._failures = 0
+        else:
+            self._failures += 1
+        pause = self._pause(refused)
+        self._next_attempt = time.monotonic() + pause
+        say = log.error if refused else log.warning
+        what = "nats_lost" if was_ready else "nats_unreachable"
+        say(what, server=self.server, reason=reason, retry_in=f"{pause:.1f}")
+        self._reset(State.AWAY)
+        if was_ready:
+            self._owner.lost(reason)
+
+    def _pause(self, refused: bool) -> float:
+        """Seconds until the next attempt: short until all servers were tried, then growing."""
+        rounds = self._failures // len(self._pool)
+        if not rounds:
+            return random.uniform(0, FIRST_PAUSE)
+        limit = self._options.retry_limit
+        longest = limit if refused else min(limit, FIRST_PAUSE * 2 ** min(rounds, 16))
+        return random.uniform(longest / 2, longest)
+
+    def _reset(self, state: State) -> None:
+        """Forget the attempt or the connection; those who wait for a flush hear of it."""
+        if self._dialer is not None:
+            self._dialer.cancel()
+            self._dialer = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        self._log_complaints()
+        self._complained = False
+        self._last_words = ""
+        self._pinged = False
+        self._interest = iter(())
+        self._gathered.clear()
+        self._gathered_size = 0
+        waiting = [*self._under_way, *self._flushes]
+        self._under_way, self._flushes = [], []
+        self._enter(state)
+        for callback in waiting:
+            callback(False)
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        self._since = time.monotonic()
+
+    # the clock
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        silence = self._options.silence
+        if now - self._ticked > silence / 2 + TICK:  # it's we who were stopped: ask anew
+            self._heard = now
+        self._ticked = now
+        match self.state:
+            case State.AWAY if now >= self._next_attempt:
+                self._attempt()
+            case State.CONNECTING if self._dialer is not None:
+                self._dialer.tick()
+            case State.RESTORING | State.READY:
+                if now - self._heard > silence:
+                    self._drop(f"the server has been silent for {silence:g} s")
+                elif now - self._heard > silence / 3 and not self._pinged:
+                    self._ping()
+        if self._unlogged and now >= self._log_complaints_at:
+            self._log_complaints()
+
+    def _log_complaints(self) -> None:
+        if self._unlogged:
+            log.error("nats_error", server=self.server, error=self._complaint, times=self._unlogged)
+            self._unlogged = 0
+            self._log_complaints_at = time.monotonic() + COMPLAINT_PAUSE

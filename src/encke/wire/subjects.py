@@ -1,0 +1,72 @@
+"""Subjects: where in NATS a user's messages are published. A public contract.
+
+The messages of user ID are published to ``PREFIX.user.TOKEN``, where TOKEN is the user's id
+with a comma for every dot::
+
+    user id               subject (with the prefix "encke")
+    123                   encke.user.123
+    ada@example.org       encke.user.ada@example,org
+
+That's all there is to it, since a user id has none of what NATS gives a meaning to but the
+dot, and no comma: different ids have different tokens, each token is one id, and a token
+is neither a wildcard nor several tokens.
+
+Pure. May import: errors, ids.
+"""
+
+import re
+from collections.abc import Iterable
+
+from ..errors import BadSettings, BadUserId
+from ..ids import is_user_id
+
+DEFAULT_PREFIX = "encke"
+
+MAX_PREFIX = 128
+"""Longest prefix, in characters: a subject stays far below nats-server's 4,096 bytes a line."""
+
+_is_prefix = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*").fullmatch
+
+
+def token(id: bytes) -> bytes:
+    """The token of user `id`, which must be a user id."""
+    return id.replace(b".", b",")
+
+
+def user_id(token: bytes) -> bytes:
+    """The user id whose token is `token`; raises BadUserId if it isn't one's."""
+    id = token.replace(b",", b".")
+    if b"." in token or not is_user_id(id):
+        raise BadUserId("That is no user id's token: see encke.wire.subjects.")
+    return id
+
+
+class Subjects:
+    """The subjects of one system: several with different prefixes can share a NATS."""
+
+    __slots__ = ("_user", "prefix")
+
+    def __init__(self, prefix: str = DEFAULT_PREFIX) -> None:
+        """Raises BadSettings if `prefix` can't be one."""
+        if not _is_prefix(prefix) or len(prefix) > MAX_PREFIX:
+            raise BadSettings(
+                f"{prefix!r} can't begin a NATS subject; it takes 1 to {MAX_PREFIX} characters of "
+                "A-Z a-z 0-9 - _, and dots between them."
+            )
+        self.prefix = prefix
+        self._user = b"%b.user." % prefix.encode()
+
+    def user(self, id: bytes) -> bytes:
+        """The subject of user `id`, which must be a user id."""
+        return self._user + id.replace(b".", b",")
+
+    def users(self, ids: Iterable[bytes]) -> list[bytes]:
+        """The subjects of many."""
+        prefix = self._user
+        return [prefix + id.replace(b".", b",") for id in ids]
+
+    def user_id(self, subject: bytes) -> bytes:
+        """The id of the user whose subject is `subject`; raises BadUserId if it's nobody's."""
+        if not subject.startswith(self._user):
+            raise BadUserId("That is no user's subject: see encke.wire.subjects.")
+        return user_id(subject[len(self._user) :])

@@ -1,0 +1,130 @@
+"""Real nats-server processes, on loopback and free ports, ended by their id."""
+
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+from system.node import until
+
+PROGRAM = Path(sys.executable).parent / "nats-server"
+
+
+class Ports(msgspec.Struct):
+    """Where a server listens; what it writes into its file of ports."""
+
+    nats: list[str] = []
+    cluster: list[str] = []
+    monitoring: list[str] = []
+
+
+class Count(msgspec.Struct):
+    """Of /subsz: the subscriptions that the server knows."""
+
+    num_subscriptions: int
+
+
+class NatsServer:
+    """One server. It can be killed, and started again on the same port."""
+
+    def __init__(
+        self, directory: Path, config: str = "", *, routes: list[str] | None = None
+    ) -> None:
+        """`config` is added to its configuration; with `routes` it's one of a cluster."""
+        self._directory = directory
+        self._config = config
+        if routes is not None:
+            self._config += f"""
+                cluster {{ name: test, listen: "127.0.0.1:-1", routes: {routes},
+                           pool_size: -1 }}"""
+        self._starts = 0
+        self.ports = Ports()
+        self.start()
+
+    def start(self) -> None:
+        """Start it, on the port that it had before."""
+        self._starts += 1
+        directory = self._directory / str(self._starts)
+        directory.mkdir()
+        config = directory / "nats.conf"
+        port = self.ports.nats[0].rpartition(":")[2] if self.ports.nats else -1
+        config.write_text(
+            f'listen: "127.0.0.1:{port}"\nhttp: "127.0.0.1:-1"\n{self._config}\n', encoding="ascii"
+        )
+        self._log = directory / "log"
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [PROGRAM, "--config", config, "--ports_file_dir", directory], stderr=log
+            )
+        self.pid = self.process.pid
+        file = directory / f"nats-server_{self.pid}.ports"
+        try:
+            until(lambda: self._read_ports(file), "the server listens")
+        except AssertionError:
+            self.end()
+            raise AssertionError(self.log()) from None
+
+    def _read_ports(self, file: Path) -> bool:
+        assert self.process.poll() is None, self.log()
+        try:
+            self.ports = msgspec.json.decode(file.read_bytes(), type=Ports)
+        except (OSError, msgspec.DecodeError):
+            return False
+        return bool(self.ports.nats) and "Server is ready" in self.log()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """kill -9, stopped or not."""
+        self.process.kill()
+        self.process.wait(timeout=10)
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """It doesn't run (SIGSTOP) until the block is left."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+    @property
+    def address(self) -> str:
+        """host:port"""
+        return self.ports.nats[0].partition("://")[2]
+
+    @property
+    def url(self) -> str:
+        return f"nats://{self.address}"
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rpartition(":")[2])
+
+    @property
+    def route(self) -> str:
+        """Where other servers of its cluster reach it."""
+        return self.ports.cluster[0]
+
+    def log(self) -> str:
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    def subscriptions(self) -> int:
+        """How many it has, as its monitoring says, its own among them."""
+        with urllib.request.urlopen(f"{self.ports.monitoring[0]}/subsz", timeout=10) as answer:
+            return msgspec.json.decode(answer.read(), type=Count).num_subscriptions
