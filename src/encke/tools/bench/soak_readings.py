@@ -14,6 +14,7 @@ May import: processes, scenario, watch.
 """
 
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from statistics import fmean
@@ -25,6 +26,9 @@ from ..watch import Sample, Slope
 from ..watch.trend import BLOCKS, fit
 from .processes import BenchError
 from .scenario import Node
+
+LOOKS, LOOK = 4, 0.05
+"""Looks at the open files of a process, and seconds between them."""
 
 PSS, OWN, FILES, THREADS = "PSS, KB", "anonymous, KB", "open files", "threads"
 """Quantities of a process; those of the node are fields of scenario.State."""
@@ -97,12 +101,21 @@ def inventory(node: Node, when: str) -> Inventory:
             users=state.users,
             logins=state.logins,
             logouts=state.logouts,
-            files={name: open_files(pid) for name, pid in pids.items()},
+            files={name: _fewest_files(pid) for name, pid in pids.items()},
             threads={name: threads(pid) for name, pid in pids.items()},
             memory=sum(anonymous(pid).shares for pid in pids.values()),
         )
     except OSError as error:
         raise BenchError(f"A process of the node has gone ({error}).") from None
+
+
+def _fewest_files(pid: int) -> int:
+    """Open files without those of a moment: the connection that has just asked it."""
+    fewest = open_files(pid)
+    for _ in range(LOOKS):
+        time.sleep(LOOK)
+        fewest = min(fewest, open_files(pid))
+    return fewest
 
 
 class History:
