@@ -28,7 +28,7 @@ from .processes import BenchError
 from .scenario import Node
 
 LOOKS, LOOK = 4, 0.05
-"""Looks at the open files of a process, and seconds between them."""
+"""More looks at the open files of the processes, and seconds between them."""
 
 PSS, OWN, FILES, THREADS = "PSS, KB", "anonymous, KB", "open files", "threads"
 """Quantities of a process; those of the node are fields of scenario.State."""
@@ -82,10 +82,7 @@ class Inventory(msgspec.Struct, frozen=True):
 
 
 def more(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
-    """By process, how many more there are now.
-
-    One less is no harm: of the control process it may be the connection that asked it.
-    """
+    """By process, how many more there are now."""
     grown = {name: count - before.get(name, 0) for name, count in now.items()}
     return {name: count for name, count in grown.items() if count > 0}
 
@@ -101,7 +98,7 @@ def inventory(node: Node, when: str) -> Inventory:
             users=state.users,
             logins=state.logins,
             logouts=state.logouts,
-            files={name: _fewest_files(pid) for name, pid in pids.items()},
+            files=_fewest_files(pids),
             threads={name: threads(pid) for name, pid in pids.items()},
             memory=sum(anonymous(pid).shares for pid in pids.values()),
         )
@@ -109,12 +106,12 @@ def inventory(node: Node, when: str) -> Inventory:
         raise BenchError(f"A process of the node has gone ({error}).") from None
 
 
-def _fewest_files(pid: int) -> int:
-    """Open files without those of a moment: the connection that has just asked it."""
-    fewest = open_files(pid)
+def _fewest_files(pids: Mapping[str, int]) -> dict[str, int]:
+    """Open files without those of a moment: the connection that has just asked for the state."""
+    fewest = {name: open_files(pid) for name, pid in pids.items()}
     for _ in range(LOOKS):
         time.sleep(LOOK)
-        fewest = min(fewest, open_files(pid))
+        fewest = {name: min(fewest[name], open_files(pid)) for name, pid in pids.items()}
     return fewest
 
 

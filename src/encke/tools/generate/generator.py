@@ -205,9 +205,8 @@ class Generator:
         """Seconds until there's something to write; TICK at most."""
         if self._held:
             return TICK
-        if self._again:
-            return 0.0
-        if not self._drawing:
+        if not self._again and not self._drawing:
             return TICK
-        due = max(self.started + self._drawn * self._interval, self._write_at)
+        due = 0.0 if self._again else self.started + self._drawn * self._interval
+        due = max(due, self._write_at)
         return min(TICK, max(0.0, (due - time.monotonic_ns()) / 1e9))
