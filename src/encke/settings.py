@@ -69,6 +69,51 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "needed. 0: what the first gateways can hold."
         ),
     ] = 0
+    # friends
+    data: Annotated[
+        str,
+        _described("Directory of what the server keeps: the friends. Made once it's needed."),
+    ] = "encke-data"
+    friends: Annotated[
+        str,
+        _described(
+            "Where subscriptions are kept: sqlite (in --data); "
+            "postgresql://USER:PASSWORD@HOST/DATABASE, which several nodes can share; or off. "
+            "Empty: sqlite, and in a cluster off."
+        ),
+    ] = ""
+    # cluster
+    nats: Annotated[
+        str,
+        _described(
+            "NATS servers that join this node with others, commas between them: "
+            "nats://HOST:4222, or tls://; USER:PASSWORD@ or TOKEN@ before the host. "
+            "Empty: this node is alone."
+        ),
+    ] = ""
+    nats_credentials: Annotated[
+        str, _described("File with the NATS credentials (.creds), or with an nkey seed.")
+    ] = ""
+    nats_ca: Annotated[
+        str,
+        _described("File with the certificates that NATS servers' are checked against (TLS)."),
+    ] = ""
+    nats_certificate: Annotated[
+        str, _described("File with this node's certificate and key, for NATS servers that ask.")
+    ] = ""
+    nats_prefix: Annotated[
+        str,
+        _described(
+            "What the subjects in NATS begin with: systems that share a NATS differ in it."
+        ),
+    ] = "encke"
+    node_name: Annotated[
+        str, _described("This node's name, as others see it. Empty: the host's name.")
+    ] = ""
+    cluster_timeout: Annotated[
+        Timeout,
+        _described("Time that other nodes have to answer a sender (?wait=cluster), seconds."),
+    ] = 5.0
     # limits on requests
     head_limit: Annotated[Bytes, _described("Largest request head (line and headers), bytes.")] = (
         16 * 1024
