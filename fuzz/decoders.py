@@ -19,7 +19,7 @@ from urllib.parse import unquote_to_bytes
 
 from encke.errors import BadUserId, FrameError
 from encke.ids import is_user_id, user_id
-from encke.wire import link, nats, ndjson
+from encke.wire import link, nats, ndjson, subscriptions
 from encke.wire.http import METHODS, RequestParser, percent_decoded
 from encke.wire.known_heads import KnownHeads
 from encke.wire.request import END, Refusal, Request
@@ -350,6 +350,46 @@ def ndjson_by_line(data: bytes) -> tuple[list[tuple[bytes, bytes]], int, int]:
     return messages, len(rows) - (not rows[-1]), 0
 
 
+# wire.subscriptions
+
+
+def subscriptions_read(
+    form: subscriptions.Form, pieces: Iterable[bytes]
+) -> tuple[list[subscriptions.Pair], int, int, list[ndjson.BadLine]]:
+    """The pairs of a body, its lines, how many are bad, and what is wrong with the first ones."""
+    reader = subscriptions.Reader(form)
+    pairs = [pair for piece in pieces for pair in reader.feed(piece)]
+    pairs += reader.finish()
+    return pairs, reader.lines, reader.bad, reader.errors
+
+
+def check_subscriptions(data: bytes) -> Outcome:
+    """Subscriptions: see the module's head; and a line means the same by itself as among others,
+    in both forms."""
+    return tuple(map(check_form, subscriptions.FORMS.values(), (data, data)))
+
+
+def check_form(form: subscriptions.Form, data: bytes) -> Outcome:
+    whole = subscriptions_read(form, [data])
+    for pieces in ways(data):
+        cut = subscriptions_read(form, pieces)
+        hold(cut == whole, f"cut {pieces!r} gives {cut!r}, not {whole!r}")
+    pairs, lines, bad, errors = whole
+    alone = [subscriptions_read(form, [row]) for row in data.split(b"\n")]
+    hold(pairs == [pair for row in alone for pair in row[0]], f"line by line it's not {pairs!r}")
+    numbers = [number for number, row in enumerate(alone, 1) if row[2]]
+    hold(bad == len(numbers), f"{numbers} are bad, not {bad}")
+    hold([error.number for error in errors] == numbers[: len(errors)], f"not {numbers}")
+    hold(len(errors) == min(bad, subscriptions.REPORTED), f"{len(errors)} of {bad} told")
+    hold(lines == len(alone) - (not data or data.endswith(b"\n")), f"{lines} lines")
+    hold(all(is_user_id(id) for pair in pairs for id in pair), "an id that is none")
+    reader = subscriptions.Reader(form)
+    reader.feed(b"?\n" * subscriptions.REPORTED)
+    bounded(data, (b"a", b"1\t2\n", b"{", b"\n", form.example.encode()), reader.feed)
+    reason = errors[0].reason if errors else ""
+    return len(pairs), "".join(filter(str.isalpha, reason))[:40]
+
+
 # wire.sse_reader
 
 
@@ -449,6 +489,15 @@ DECODERS = (
             b"\n", b"\r\n", b'{"id":"1","data":"a"}', b'{"id":"1","data":"a"}\n', b"{", b"}", b"[",
             b"]", b'"', b":", b",", b"\\u", b"\\ud800", b"\\udc00", b'"id"', b'"data"', b"null",
             b"1e9", b" ", b"\t", b"\xc3\xa9", b"\xff", b'{"x":', b"\\", b"\\n",
+        ),
+    ),
+    Decoder(
+        "subscriptions",
+        check_subscriptions,
+        (
+            b"\n", b"\r\n", b"\t", b"1\t2\n", b"1", b'{"subscriber":"1","publisher":"2"}', b"{",
+            b'{"subscriber":"1","publisher":"2"}\n', b"}", b"[", b'"', b":", b",", b"\\u", b" ",
+            b'"subscriber"', b'"publisher"', b"null", b"\xc3\xa9", b"\xff", b"\\", b"x" * 4096,
         ),
     ),
     Decoder(

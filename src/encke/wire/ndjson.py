@@ -83,14 +83,14 @@ def decode(block: bytes, first: int = 1, limit: int = LINE_LIMIT) -> Decoded:
         lines = _decoder.decode_lines(block)
         ids = [line.id.encode() for line in lines]
         messages = [line.data.encode() for line in lines]
-        if len(ids) == _rows(block, limit) and all(map(is_user_id, ids)):
+        if len(ids) == rows_of(block, limit) and all(map(is_user_id, ids)):
             return Decoded(ids, messages, len(ids))
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         pass
     return _decode_each(block, first, limit)
 
 
-def _rows(block: bytes, limit: int) -> int:
+def rows_of(block: bytes, limit: int) -> int:
     """The number of lines of a block of JSON values if each line is one object, else -1.
 
     Within a JSON value no object follows another without a comma in between: where each
