@@ -85,7 +85,7 @@ def listening(*arguments: str) -> Iterator[Listening]:
 # help
 
 
-@pytest.mark.parametrize("command", ["", "serve", "send", "listen", "doctor"])
+@pytest.mark.parametrize("command", ["", "serve", "send", "publish", "listen", "doctor"])
 def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each command's help names it and shows examples that can be typed."""
     assert cli.run([*command.split(), "--help"]) == 0
@@ -228,8 +228,10 @@ WRONG = [
     (("send", "1", "x", "--url", "x"), 2, "--url"),
     (("send", "a/b", "x"), 2, "user id"),
     (("listen", "a b"), 2, "user id"),
+    (("publish", "a/b", "x"), 2, "user id"),
     (("send", "1", "x", "--to", "localhost"), 2, "http://HOST:PORT"),
     (("send", "1", "x", "--to", NOBODY), 69, "start it with `encke serve`"),
+    (("publish", "1", "x", "--to", NOBODY), 69, "start it with `encke serve`"),
     (("listen", "1", "--to", NOBODY), 69, "start it with `encke serve`"),
     (("serve", "--gateways", "many"), 2, "--gateways"),
     (("serve", "--gateways", "5000"), 2, "gateways"),

@@ -175,6 +175,30 @@ def test_many_are_never_all_in_memory() -> None:
     run(main())
 
 
+# publishing
+
+
+def test_publishing_is_sending_elsewhere() -> None:
+    """`publish` and `publish_many` post to /publish, with the key, and return what came of it."""
+
+    async def main() -> None:
+        one = answer("200 OK", b'{"delivered": 16}')
+        many = answer("200 OK", b'{"accepted": 2, "delivered": 31}')
+        async with Peer(one, many) as peer, Client(peer.url, "secret") as client:
+            assert await client.publish("a@b", "Hello friends") == 16
+            assert await client.publish_many([("1", "x"), ("2", "y")]) == Sent(2, 31)
+            single, bulk = peer.requests
+            assert single.startswith(b"POST /publish/a@b HTTP/1.1\r\n")
+            assert bulk.startswith(b"POST /publish HTTP/1.1\r\n")
+            for request in peer.requests:
+                assert b"\r\nAuthorization: Bearer secret\r\n" in request
+            assert b"\r\nContent-Type: application/x-ndjson\r\n" in bulk
+            with pytest.raises(BadUserId):
+                await client.publish("a b", "x")
+
+    run(main())
+
+
 # failures
 
 
@@ -183,7 +207,12 @@ def test_no_server_is_unreachable() -> None:
 
     async def main() -> None:
         async with Client(NOBODY) as client:
-            for attempt in (client.send("1", "x"), client.send_many([("1", "x")])):
+            for attempt in (
+                client.send("1", "x"),
+                client.publish("1", "x"),
+                client.send_many([("1", "x")]),
+                client.publish_many([("1", "x")]),
+            ):
                 with pytest.raises(Unreachable, match=r"Connection refused.*encke serve"):
                     await attempt
             with pytest.raises(Unreachable, match="Connection refused"):

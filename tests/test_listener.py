@@ -1,6 +1,7 @@
 """Listening with the Python client, to the real server, and to peers that break off."""
 
 import asyncio
+import pickle
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +12,7 @@ from serving import serving
 
 from encke.client import Client
 from encke.client.listener import FIRST_RETRY, LONGEST_RETRY, READ_AHEAD, backoff
-from encke.errors import Interrupted, Refused
+from encke.errors import Interrupted, Refused, SendError
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def test_plain_iteration_opens_the_stream(server: str) -> None:
             opened = asyncio.Event()
 
             async def collect() -> list[str]:
-                messages = []
+                messages: list[str] = []
                 async for message in client.listen("plain", on_open=opened.set):
                     messages.append(message)
                     if message == "last":
@@ -174,6 +175,35 @@ def test_only_messages_are_handed_out() -> None:
         events = chunk(b"event: gap\ndata: x\n\n:\n\ndata: y\n\n") + b"0\r\n\r\n"
         async with Peer(STREAM + events) as peer, Client(peer.url) as client:
             assert [m async for m in client.listen("1", reconnect=False)] == ["y"]
+
+    run(main())
+
+
+def test_a_friends_message_says_whose_it_is() -> None:
+    """What a friend published has his id as `publisher`, what was sent has None; both are `str`."""
+    friend = 'event: friend\ndata: {"from":"456","data":"Grüße\\n☄","since":1}\n\n'.encode()
+
+    async def main() -> None:
+        events = chunk(b"data: sent\n\n" + friend) + b"0\r\n\r\n"
+        async with Peer(STREAM + events) as peer, Client(peer.url) as client:
+            messages = [m async for m in client.listen("1", reconnect=False)]
+        assert messages == ["sent", "Grüße\n☄"]
+        assert [message.publisher for message in messages] == [None, "456"]
+        copy = pickle.loads(pickle.dumps(messages[1]))
+        assert (copy, copy.publisher) == (messages[1], "456")
+
+    run(main())
+
+
+@pytest.mark.parametrize("data", [b"Hello", b"{}", b'{"from": 1, "data": "x"}'])
+def test_a_friends_message_that_is_none(data: bytes) -> None:
+    """A server whose events of friends aren't as documented is no Encke."""
+
+    async def main() -> None:
+        events = chunk(b"event: friend\ndata: %b\n\n" % data)
+        async with Peer(STREAM + events) as peer, Client(peer.url) as client:
+            with pytest.raises(SendError, match="no Encke"):
+                await anext(client.listen("1"))
 
     run(main())
 

@@ -8,7 +8,7 @@ from typing import assert_type
 
 import encke
 import encke.errors
-from encke.client import Connection, Listener, Sent, Stream
+from encke.client import Connection, Listener, Message, Sent, Stream
 
 
 async def asynchronous() -> None:
@@ -19,10 +19,13 @@ async def asynchronous() -> None:
         assert_type(await client.send("123", b"Hello World"), int)
         assert_type(await client.send_many([("123", "a"), ("124", "b")]), Sent)
         assert_type(await client.send_many(live()), Sent)
+        assert_type(await client.publish("123", "Hello World"), int)
+        assert_type(await client.publish_many(live()), Sent)
         async with client.listen("123") as messages:
             assert_type(messages, Listener)
             async for message in messages:
-                assert_type(message, str)
+                assert_type(message, Message)
+                assert_type(message.publisher, str | None)
 
 
 async def live() -> AsyncIterator[tuple[str, str]]:
@@ -36,13 +39,16 @@ def synchronous() -> None:
     with encke.connect() as server:
         assert_type(server, Connection)
         assert_type(server.send("123", "Hello World"), int)
+        assert_type(server.publish("123", "Hello World"), int)
+        assert_type(server.publish_many([("123", "a")]), Sent)
         sent = server.send_many(("123", str(number)) for number in range(10))
         assert_type(sent.accepted, int)
         assert_type(sent.delivered, int)
         with server.listen("123", reconnect=False) as messages:
             assert_type(messages, Stream)
             for message in messages:
-                assert_type(message, str)
+                assert_type(message, Message)
+                assert_type(message.publisher, str | None)
 
 
 def failing() -> float:

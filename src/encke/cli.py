@@ -44,6 +44,7 @@ ApiKey = Annotated[
         help="Key for sending. Better in the environment: other users may see arguments.",
     ),
 ]
+Text = Annotated[str, typer.Argument(metavar="MESSAGE", help="The message; - reads it from stdin.")]
 HERE = f"http://{Settings().listen}"
 
 
@@ -90,6 +91,7 @@ def encke(
     encke serve                     start the server on 127.0.0.1:8000
     encke listen 123                show what is sent to the user 123
     encke send 123 "Hello World"    send it
+    encke publish 456 "Hello"       send it to everyone who subscribes to 456
 
     Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 69 no server or not now,
     130 interrupted.
@@ -160,9 +162,7 @@ app.command("serve")(_serve)
 @app.command()
 def send(
     id: Id,
-    message: Annotated[
-        str, typer.Argument(metavar="MESSAGE", help="The message; - reads it from stdin.")
-    ],
+    message: Text,
     to: To = HERE,
     api_key: ApiKey = "",
 ) -> None:
@@ -176,13 +176,42 @@ def send(
     Of stdin one line break at the end is left away. A user who isn't connected gets
     nothing, which is no error.
     """
-    body = os.fsencode(message)
-    if message == "-":
-        body = sys.stdin.buffer.read().removesuffix(b"\n")
     with importlib.import_module("encke.client").connect(to, api_key) as server:
-        delivered = server.send(id, body)
+        delivered = server.send(id, _body(message))
     nobody = "" if delivered else f": {id} is not connected"
-    print(f"delivered to {delivered} connection{'' if delivered == 1 else 's'}{nobody}", flush=True)
+    print(f"delivered to {_connections(delivered)}{nobody}", flush=True)
+
+
+@app.command()
+def publish(
+    id: Id,
+    message: Text,
+    to: To = HERE,
+    api_key: ApiKey = "",
+) -> None:
+    """Publish MESSAGE as the user ID: it goes to everyone who subscribes to ID, and to ID.
+
+    \b
+    encke publish 456 "Hello friends"
+    date | encke publish 456 -
+
+    It says how many connections got it: of those who are connected now. Of stdin one
+    line break at the end is left away.
+    """
+    with importlib.import_module("encke.client").connect(to, api_key) as server:
+        delivered = server.publish(id, _body(message))
+    nobody = "" if delivered else f": neither {id} nor a subscriber is connected"
+    print(f"delivered to {_connections(delivered)}{nobody}", flush=True)
+
+
+def _body(message: str) -> bytes:
+    if message == "-":
+        return sys.stdin.buffer.read().removesuffix(b"\n")
+    return os.fsencode(message)
+
+
+def _connections(count: int) -> str:
+    return f"{count} connection{'' if count == 1 else 's'}"
 
 
 @app.command()
@@ -191,17 +220,18 @@ def listen(
     to: To = HERE,
     json: Annotated[
         bool,
-        typer.Option(
-            "--json", help="Print each message as a JSON string: always one line a message."
-        ),
+        typer.Option("--json", help="Print each message as JSON: always one line a message."),
     ] = False,
 ) -> None:
     """Print what is sent to the user ID, a message a line, until Ctrl-C.
 
     \b
     encke listen 123
-    encke listen 123 --json | jq --raw-output .
+    encke listen 123 --json | jq '.data? // .'
     encke listen 123 --to http://192.0.2.7:8000
+
+    What a friend published begins with who it was: `456: Hello friends`. With --json a
+    message is a string, and a friend's {"from": "456", "data": "Hello friends"}.
 
     Whether it is connected is said on stderr. A lost stream is opened again; what is
     sent in between is not shown.
@@ -218,7 +248,11 @@ def listen(
     async def show() -> None:
         async with client, client.listen(id, on_open=opened, on_lost=lost) as messages:
             async for message in messages:
-                line = encode(message) if json else message.encode()
+                text, publisher = str(message), message.publisher
+                if json:
+                    line = encode({"from": publisher, "data": text} if publisher else text)
+                else:
+                    line = (f"{publisher}: {text}" if publisher else text).encode()
                 sys.stdout.buffer.write(line + b"\n")
                 sys.stdout.buffer.flush()
 

@@ -1,4 +1,4 @@
-"""The Python client: sends messages to users, and listens as a user does.
+"""The Python client: sends messages to users and to their friends, and listens as a user does.
 
 `Client` is for asyncio programs, `connect()` gives its twin for scripts. The twin has
 no logic of its own: it runs the same coroutines to their end, one at a time.
@@ -13,7 +13,7 @@ May import: errors, ids, wire.sse_reader.
 """
 
 from .aio import DEFAULT_URL, Client, Messages, Sent
-from .listener import Listener
+from .listener import Listener, Message
 from .sync import Connection, Stream, connect
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Client",
     "Connection",
     "Listener",
+    "Message",
     "Messages",
     "Sent",
     "Stream",

@@ -115,9 +115,7 @@ class Client:
         Interrupted if it is unknown whether the message was delivered; Unavailable if
         the server can't take it now; Refused if it never will.
         """
-        body = message.encode() if isinstance(message, str) else message
-        answer = await self._post(f"/send/{_segment(id)}", body, "text/plain; charset=utf-8")
-        return decoded(answer, _Delivered, self._url).delivered
+        return await self._one("send", id, message)
 
     async def send_many(self, messages: Messages) -> Sent:
         """Send `messages`, each an (id, message), in one request of any length.
@@ -131,9 +129,23 @@ class Client:
         its number, and with what became of those before it, which stay delivered. What
         `messages` itself raises comes through; those before it may have been delivered.
         """
-        async with contextlib.aclosing(_blocks(messages)) as blocks:
-            answer = await self._post("/send", blocks, "application/x-ndjson")
-        return decoded(answer, Sent, self._url)
+        return await self._many("send", messages)
+
+    async def publish(self, id: str, message: str | bytes) -> int:
+        """Publish `message` as the user `id`: it goes to everyone who subscribes to `id`, and to
+        `id`; the number of connections that got it.
+
+        Who subscribes is looked up now. Raises as `send` does; Unavailable also if
+        the server can't reach its store of friends.
+        """
+        return await self._one("publish", id, message)
+
+    async def publish_many(self, messages: Messages) -> Sent:
+        """Publish `messages`, each a (publisher's id, message), in one request of any length.
+
+        As `send_many`, but each message goes where `publish` sends it.
+        """
+        return await self._many("publish", messages)
 
     def listen(
         self,
@@ -149,6 +161,16 @@ class Client:
         """
         opener = Opener(self._streams, self._url, f"/events/{_segment(id)}", self._timeout)
         return Listener(opener, self._listeners, reconnect, on_open, on_lost)
+
+    async def _one(self, verb: str, id: str, message: str | bytes) -> int:
+        body = message.encode() if isinstance(message, str) else message
+        answer = await self._post(f"/{verb}/{_segment(id)}", body, "text/plain; charset=utf-8")
+        return decoded(answer, _Delivered, self._url).delivered
+
+    async def _many(self, verb: str, messages: Messages) -> Sent:
+        async with contextlib.aclosing(_blocks(messages)) as blocks:
+            answer = await self._post(f"/{verb}", blocks, "application/x-ndjson")
+        return decoded(answer, Sent, self._url)
 
     async def _post(
         self, path: str, content: bytes | AsyncIterator[bytes], content_type: str

@@ -14,8 +14,8 @@ import httpx
 import msgspec
 
 from ..errors import Interrupted, SendError, Unavailable, Unreachable
-from ..wire.sse_reader import SseReader
-from .answers import failure, stranger, translated
+from ..wire.sse_reader import Event, SseReader
+from .answers import decoded, failure, stranger, translated
 
 FIRST_RETRY = 2.0
 """Seconds until a listener reconnects, unless the server names others (`retry:`)."""
@@ -25,14 +25,36 @@ LONGEST_RETRY = 30.0
 READ_AHEAD = 1000
 """Messages that may wait for the program; when more would, the stream is not read."""
 
+
+class Message(str):
+    """What came on a user's stream, and who published it, if somebody did."""
+
+    __slots__ = ("publisher",)
+
+    publisher: str | None
+    """The friend whose subscribers got it; None if it was sent to this user."""
+
+    def __new__(cls, text: str, publisher: str | None = None) -> Self:
+        message = super().__new__(cls, text)
+        message.publisher = publisher
+        return message
+
+
+class _Published(msgspec.Struct):
+    """The data of an event of the type `friend`."""
+
+    publisher: str = msgspec.field(name="from")
+    data: str
+
+
 OnOpen = Callable[[], object]
 OnLost = Callable[[SendError, float], object]
 
 
 class Listener:
-    """The messages to one user, as an asynchronous iterator over `str`.
+    """The messages to one user, as an asynchronous iterator.
 
-    Two ways to use it::
+    Each is a `str` whose `publisher` tells whether it came from a friend. Two ways to use it::
 
         async for message in client.listen("123"):
             ...
@@ -72,7 +94,7 @@ class Listener:
         self._on_lost = on_lost
         self._reader = SseReader()
         self._response: httpx.Response | None = None
-        self._messages: deque[str] = deque()
+        self._messages: deque[Message] = deque()
         self._news, self._room = asyncio.Event(), asyncio.Event()
         # Reads ahead, so that a cancelled wait for a message cancels no reading.
         self._reading: asyncio.Task[None] | None = None
@@ -94,7 +116,7 @@ class Listener:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> str:
+    async def __anext__(self) -> Message:
         while not self._messages:
             if self._closed:
                 raise StopAsyncIteration
@@ -144,13 +166,23 @@ class Listener:
     async def _read_stream(self, response: httpx.Response) -> None:
         with translated(self._opener.server):
             async for piece in response.aiter_raw():
-                events = self._reader.feed(piece)
-                self._messages.extend(event.data for event in events if event.type == "message")
+                for event in self._reader.feed(piece):
+                    if (message := self._message(event)) is not None:
+                        self._messages.append(message)
                 if self._messages:
                     self._news.set()
                 if len(self._messages) >= READ_AHEAD:
                     self._room.clear()
                     await self._room.wait()
+
+    def _message(self, event: Event) -> Message | None:
+        """The message that `event` is; None if it's something else, of a later version."""
+        if event.type == "message":
+            return Message(event.data)
+        if event.type != "friend":
+            return None
+        published = decoded(event.data.encode(), _Published, self._opener.server)
+        return Message(published.data, published.publisher)
 
     async def _reopen(self, lost: SendError) -> None:
         failures = 0

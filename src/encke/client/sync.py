@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Iterator
 from typing import Self, TypeVar
 
 from .aio import DEFAULT_URL, Client, Messages, Sent
-from .listener import Listener, OnLost, OnOpen
+from .listener import Listener, Message, OnLost, OnOpen
 
 T = TypeVar("T")
 
@@ -49,6 +49,14 @@ class Connection:
         """See `Client.send_many`."""
         return _run(self._runner, self._client.send_many(messages))
 
+    def publish(self, id: str, message: str | bytes) -> int:
+        """See `Client.publish`."""
+        return _run(self._runner, self._client.publish(id, message))
+
+    def publish_many(self, messages: Messages) -> Sent:
+        """See `Client.publish_many`."""
+        return _run(self._runner, self._client.publish_many(messages))
+
     def listen(
         self,
         id: str,
@@ -62,7 +70,7 @@ class Connection:
         return Stream(listener, self._runner)
 
 
-class Stream(Iterator[str]):
+class Stream(Iterator[Message]):
     """What `Listener` is, without `await`."""
 
     def __init__(self, listener: Listener, runner: asyncio.Runner) -> None:
@@ -76,7 +84,7 @@ class Stream(Iterator[str]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __next__(self) -> str:
+    def __next__(self) -> Message:
         try:
             return _run(self._runner, self._listener.__anext__())
         except StopAsyncIteration:
