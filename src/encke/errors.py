@@ -70,3 +70,7 @@ class Unavailable(Refused):
     def __init__(self, status: int, detail: str, retry_after: float) -> None:
         super().__init__(status, detail)
         self.retry_after = retry_after
+
+
+class StoreError(EnckeError):
+    """The friends' store can't be reached or used: do what the message says."""

@@ -103,9 +103,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = ""
     nats_prefix: Annotated[
         str,
-        _described(
-            "What the subjects in NATS begin with: systems that share a NATS differ in it."
-        ),
+        _described("What the subjects in NATS begin with: systems that share a NATS differ in it."),
     ] = "encke"
     node_name: Annotated[
         str, _described("This node's name, as others see it. Empty: the host's name.")
@@ -240,6 +238,17 @@ def is_loopback(host: str) -> bool:
 
 
 def _check_safe(settings: Settings) -> None:
+    if settings.friends not in ("", "sqlite", "off") and not settings.friends.startswith(
+        ("postgresql://", "postgres://")
+    ):
+        raise BadSettings(
+            "--friends takes sqlite, off, or postgresql://USER:PASSWORD@HOST/DATABASE."
+        )
+    if settings.nats and settings.friends == "sqlite":
+        raise BadSettings(
+            "--friends sqlite is a file of this machine, which the other nodes of the cluster "
+            "can't see. Name a database that all can: --friends postgresql://..., or --friends off."
+        )
     for name in ("listen", "control"):
         host, _ = address(getattr(settings, name))
         if not is_loopback(host) and not settings.api_key and not settings.insecure:
@@ -248,6 +257,11 @@ def _check_safe(settings: Settings) -> None:
                 "anyone could send. Set ENCKE_API_KEY, or bind to 127.0.0.1, or add --insecure "
                 "if a firewall or proxy protects it."
             )
+
+
+def friends_store(settings: Settings) -> str:
+    """Where subscriptions are kept: "sqlite", "off", or a PostgreSQL URL."""
+    return settings.friends or ("off" if settings.nats else "sqlite")
 
 
 def files_limit() -> int:

@@ -73,7 +73,7 @@ def test_nothing_is_left_in_cycles(no_collector: None) -> None:
     flags = {"listen": "127.0.0.1:0", "head_timeout": "0.5", "body_timeout": "0.5"}
     settings = load({**flags, "idle_timeout": "1", "body_limit": "1024"}, {})
     reactor, row = Reactor(), Scoreboard().row(FIRST_GATEWAY)
-    router = LocalRouter(reactor)
+    router = LocalRouter(reactor, settings)
     listener = sockets.public(settings)
     gateway = Gateway(
         settings, reactor, router, number=1, listener=listener, capacity=1000, row=row

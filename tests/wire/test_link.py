@@ -23,6 +23,7 @@ from encke.wire.link import (
     Result,
     Send,
     Synced,
+    Verb,
     encode,
 )
 
@@ -64,7 +65,10 @@ def logins(draw: st.DrawFn) -> Login:
 @st.composite
 def sends(draw: st.DrawFn) -> Send:
     pairs = draw(st.lists(st.tuples(IDS, MESSAGES), max_size=8))
-    return Send(draw(U32), [id for id, _ in pairs], [message for _, message in pairs])
+    ids, messages = [id for id, _ in pairs], [message for _, message in pairs]
+    verb = draw(st.sampled_from(Verb))
+    lanes = draw(st.lists(U32, min_size=len(ids), max_size=len(ids))) if verb else []
+    return Send(draw(U32), ids, messages, verb, draw(st.booleans()), array("I", lanes))
 
 
 @st.composite
@@ -74,7 +78,15 @@ def delivers(draw: st.DrawFn) -> Deliver:
     counts = array("I", draw(st.lists(st.integers(0, 4), min_size=size, max_size=size)))
     total = sum(counts)
     handles = draw(st.lists(st.integers(0, 2**64 - 1), min_size=total, max_size=total))
-    return Deliver(draw(U32), counts, array("Q", handles), messages)
+    publishers = draw(st.just([]) | st.lists(IDS, min_size=size, max_size=size))
+    return Deliver(draw(U32), counts, array("Q", handles), messages, publishers)
+
+
+@st.composite
+def results(draw: st.DrawFn) -> Result:
+    counts = draw(COUNTS)
+    statuses = draw(st.just(b"") | st.binary(min_size=len(counts), max_size=len(counts)))
+    return Result(draw(U32), counts, statuses)
 
 
 FRAMES: st.SearchStrategy[Frame] = st.one_of(
@@ -87,7 +99,7 @@ FRAMES: st.SearchStrategy[Frame] = st.one_of(
     st.just(Ready()),
     st.builds(LoggedIn, HANDLES),
     delivers(),
-    st.builds(Result, U32, COUNTS),
+    results(),
 )
 
 

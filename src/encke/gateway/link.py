@@ -15,7 +15,7 @@ May import: port, reactor, wire.link.
 import socket
 from array import array
 from collections.abc import Sequence
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, chain, islice, pairwise
 
 import msgspec
 
@@ -32,9 +32,11 @@ from ..wire.link import (
     Ready,
     Result,
     Send,
+    Status,
     Synced,
+    Verb,
 )
-from .port import Client, Sender, Target
+from .port import SEND, Client, Order, Sender, Target
 
 CUT = 1024 * 1024
 """Bytes of messages after which a SEND leaves before the turn's end."""
@@ -46,10 +48,19 @@ LOGINS_A_FRAME = 10_000
 class _Batch(msgspec.Struct):
     """A SEND that gathers, or is under way: who sent how many of its messages."""
 
+    order: Order
     senders: list[tuple[Sender, int]]
     ids: list[bytes]
     messages: list[bytes]
     size: int = 0
+
+    def lanes(self) -> "array[int]":
+        """Each message's, if their order is a matter of lanes."""
+        lanes = array("I")
+        if self.order.verb is Verb.PUBLISH:
+            for sender, messages in self.senders:
+                lanes.extend([sender.lane] * messages)
+        return lanes
 
 
 class LinkedRouter:
@@ -64,7 +75,7 @@ class LinkedRouter:
         self._window = window
         self._channel: Channel | None = None
         self._next_batch = 0
-        self._gathering = _Batch([], [], [])
+        self._gathering: dict[Order, _Batch] = {}
         self._under_way: dict[int, _Batch] = {}
         self._bytes_under_way = 0
         self.full = False
@@ -83,11 +94,15 @@ class LinkedRouter:
         if self._channel is not None:
             self._logout_handles.append(handle)
 
-    def send(self, sender: Sender, ids: list[bytes], messages: list[bytes]) -> None:
+    def send(
+        self, sender: Sender, ids: list[bytes], messages: list[bytes], order: Order = SEND
+    ) -> None:
         if not self.available:
             sender.failed(len(ids))
             return
-        batch = self._gathering
+        batch = self._gathering.get(order)
+        if batch is None:
+            batch = self._gathering[order] = _Batch(order, [], [], [])
         # an empty message counts too, or the window wouldn't see it
         size = sum(map(len, messages)) + 64 * len(messages)
         batch.senders.append((sender, len(ids)))
@@ -97,7 +112,7 @@ class LinkedRouter:
         self._bytes_under_way += size
         self.full = self._bytes_under_way >= self._window
         if batch.size >= CUT:
-            self._send_gathered()
+            self._send_gathered(order)
 
     def flush(self) -> None:
         channel = self._channel
@@ -109,19 +124,21 @@ class LinkedRouter:
         if self._login_handles:
             channel.send(Login(self._login_handles, self._login_ids))
             self._login_handles, self._login_ids = array("Q"), []
-        if self._gathering.ids:
-            self._send_gathered()
+        for order in tuple(self._gathering):
+            self._send_gathered(order)
         channel.flush()
 
     def tick(self) -> None:
         if self._channel is None:
             self._connect()
 
-    def _send_gathered(self) -> None:
+    def _send_gathered(self, order: Order) -> None:
         assert self._channel is not None
-        batch, self._gathering = self._gathering, _Batch([], [], [])
+        batch = self._gathering.pop(order)
         number = self._next_batch = (self._next_batch + 1) & 0xFFFFFFFF
-        self._channel.send(Send(number, batch.ids, batch.messages))
+        self._channel.send(
+            Send(number, batch.ids, batch.messages, order.verb, order.wait, batch.lanes())
+        )
         batch.ids, batch.messages = [], []
         self._under_way[number] = batch
 
@@ -167,7 +184,7 @@ class LinkedRouter:
         if len(frame.handles) > len(frame.messages):  # someone has several connections here
             ends = accumulate(frame.counts, initial=0)
             targets = [frame.handles[start:end] for start, end in pairwise(ends)]
-        _, missed = self.client.deliver(frame.messages, targets)
+        _, missed = self.client.deliver(frame.messages, targets, frame.publishers)
         assert self._channel is not None
         # leaves after the turn's writes
         self._channel.send(Ack(frame.batch, array("I", chain.from_iterable(missed.items()))))
@@ -177,6 +194,9 @@ class LinkedRouter:
         if batch is None:
             return  # sent before the link broke: it has failed
         self._bytes_under_way -= batch.size
+        if frame.statuses:
+            self._settle_each(batch, frame)
+            return
         start = 0
         for sender, messages in batch.senders:
             if messages == 1:
@@ -186,12 +206,30 @@ class LinkedRouter:
             start += messages
             sender.settled(messages, delivered)
 
+    def _settle_each(self, batch: _Batch, frame: Result) -> None:
+        """Tell the senders of a batch in which not all is OK, or of a node in a cluster."""
+        outcomes = zip(frame.counts, frame.statuses, strict=True)
+        for sender, messages in batch.senders:
+            settled = delivered = forwarded = 0
+            failures: dict[Status, int] = {}
+            for count, status in islice(outcomes, messages):
+                if status == Status.OK or (status == Status.KEPT and count):
+                    settled += 1
+                    delivered += count
+                    forwarded += status == Status.OK
+                else:
+                    failures[Status(status)] = failures.get(Status(status), 0) + 1
+            if settled:
+                sender.settled(settled, delivered, forwarded)
+            for why, failed in failures.items():
+                sender.failed(failed, why)
+
     def _lost(self) -> None:
         """The router died: what was under way has failed, what was gathering too."""
         self._channel = None
         self.available = False
-        batches = [*self._under_way.values(), self._gathering]
-        self._under_way, self._gathering = {}, _Batch([], [], [])
+        batches = [*self._under_way.values(), *self._gathering.values()]
+        self._under_way, self._gathering = {}, {}
         self._bytes_under_way = 0
         self._login_handles, self._login_ids = array("Q"), []
         self._logout_handles = array("Q")

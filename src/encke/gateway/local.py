@@ -1,18 +1,32 @@
 """The router in the gateway's own process: for a node with one gateway.
 
-May import: port, reactor, router.map.
+May import: port, friends, reactor, router.map, router.publications, settings, wire.link.
 """
 
+from array import array
 from collections import deque
 from collections.abc import Sequence
 
+import msgspec
+
+from ..friends.lookups import Lookups
 from ..reactor.loop import Reactor
 from ..router.map import RouterMap
-from .port import Client, Sender, Target
+from ..router.publications import Publication, Publications
+from ..settings import Settings, friends_store
+from ..wire.link import Status, Verb
+from .port import SEND, Client, Order, Sender, Target
 
 DELIVERIES_A_TURN = 16_384
 """Connections written to for messages, a turn: some 100 ms of writes. What more there is
 waits for the next turns, and no sender is read from meanwhile."""
+
+
+class _Published(msgspec.Struct):
+    """Publications that a sender sent together, and how many connections got each so far."""
+
+    sender: Sender
+    delivered: "array[int]"
 
 
 class LocalRouter:
@@ -20,11 +34,15 @@ class LocalRouter:
 
     available = True
 
-    def __init__(self, reactor: Reactor) -> None:
+    def __init__(self, reactor: Reactor, settings: Settings) -> None:
         self._reactor = reactor
         self._map = RouterMap()
         self._budget = DELIVERIES_A_TURN
         self._waiting: deque[tuple[Sender, list[bytes], list[bytes]]] = deque()
+        self._publications: Publications[_Published] = Publications()
+        self._lookups = Lookups(reactor, friends_store(settings), settings.data, self)
+        self._window = settings.window
+        self._publishing = 0  # bytes of publications that aren't done with
         self.full = False
         self.client: Client
 
@@ -39,22 +57,29 @@ class LocalRouter:
     def logout(self, handle: int) -> None:
         self._map.logout(handle)
 
-    def send(self, sender: Sender, ids: list[bytes], messages: list[bytes]) -> None:
-        if self.full:
+    def send(
+        self, sender: Sender, ids: list[bytes], messages: list[bytes], order: Order = SEND
+    ) -> None:
+        if order.verb is Verb.PUBLISH:
+            self._publish(sender, ids, messages)
+        elif self.full:
             self._waiting.append((sender, ids, messages))
         else:
             self._deliver(sender, ids, messages)
 
     def flush(self) -> None:
         self._budget = DELIVERIES_A_TURN
+        self._lookups.pump()
         if not self.full:
             return
-        self._reactor.again(0)
         waiting, self._waiting = self._waiting, deque()
         self.full = False
         while waiting and not self.full:
             self._deliver(*waiting.popleft())
         self._waiting += waiting
+        if self._waiting:
+            self._reactor.again(0)
+        self.full |= self._publishing >= self._window
         if not self.full:
             self.client.resume()
 
@@ -81,3 +106,52 @@ class LocalRouter:
                 return index
             self._budget -= len(target) if isinstance(target, tuple) else 1
         return len(targets)
+
+    # publications
+
+    def _publish(self, sender: Sender, ids: list[bytes], messages: list[bytes]) -> None:
+        published, lane = _Published(sender, array("I", bytes(4 * len(ids)))), sender.lane
+        self._publications.add(
+            Publication(published, index, id, message, lane)
+            for index, (id, message) in enumerate(zip(ids, messages, strict=True))
+        )
+        self._publishing += sum(map(_size, messages))
+        self.full |= self._publishing >= self._window
+        self._reactor.again(0)
+
+    @property
+    def wants_lookup(self) -> bool:
+        """See friends.lookups.Owner; as the three below."""
+        return bool(self._publications)
+
+    def lookup(self) -> list[tuple[bytes, bytes | None, int]]:
+        return self._publications.lookup()
+
+    def found(self, pages: Sequence[tuple[Sequence[bytes], bool]]) -> None:
+        find = self._map.find
+        for found in self._publications.found(pages):
+            publication = found.publication
+            published, index = publication.origin, publication.index
+            handles: list[int] = []
+            for target in map(find, found.ids):
+                if isinstance(target, int):
+                    handles.append(target)
+                elif target is not None:
+                    handles.extend(target)
+            delivered, _ = self.client.deliver(
+                (publication.message,), (handles,), (publication.publisher,)
+            )
+            published.delivered[index] += delivered
+            if found.last:
+                self._publishing -= _size(publication.message)
+                published.sender.settled(1, published.delivered[index])
+
+    def unknown(self, status: Status) -> None:
+        for publication in self._publications.failed():
+            self._publishing -= _size(publication.message)
+            publication.origin.sender.failed(1, status)
+
+
+def _size(message: bytes) -> int:
+    """What a publication takes of the window; an empty one counts too, or nothing would."""
+    return len(message) + 64

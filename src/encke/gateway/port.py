@@ -4,11 +4,15 @@
 Unix socket, `local.LocalRouter` a map in the gateway's own process. `Client` is what
 it is told back. The gateway can't tell the two apart.
 
-May import: nothing of Encke.
+May import: wire.link, for its words.
 """
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol
+
+import msgspec
+
+from ..wire.link import Status, Verb
 
 Target = int | Iterable[int] | None
 """Whom a message goes to: one handle, several, or nobody."""
@@ -17,14 +21,30 @@ Delivery = tuple[int, dict[int, int]]
 """Connections that got a message, in all; and by the message's index, those missed."""
 
 
+class Order(msgspec.Struct, frozen=True):
+    """What a sender wants done with his messages."""
+
+    verb: Verb
+    wait: bool = False
+    """Whether he wants to know how many connections of all nodes got them."""
+
+
+SEND = Order(Verb.SEND)
+
+
 class Sender(Protocol):
     """Whoever sent messages and waits to learn what became of them."""
 
-    def settled(self, messages: int, delivered: int) -> None:
-        """`messages` of those sent are done with; connections got them `delivered` times."""
+    @property
+    def lane(self) -> int:
+        """Names the sender: publications of one lane keep their order."""
 
-    def failed(self, messages: int) -> None:
-        """The router went away; these messages may or may not have been delivered."""
+    def settled(self, messages: int, delivered: int, forwarded: int = 0) -> None:
+        """`messages` of those sent are done with; connections got them `delivered` times, and
+        `forwarded` of them were handed on to other nodes."""
+
+    def failed(self, messages: int, why: Status | None = None) -> None:
+        """These messages may or may not have been delivered. None: the router went away."""
 
 
 class Client(Protocol):
@@ -33,10 +53,16 @@ class Client(Protocol):
     def logged_in(self, handles: Iterable[int]) -> None:
         """These connections are reachable from now on."""
 
-    def deliver(self, messages: Sequence[bytes], targets: Sequence[Target]) -> Delivery:
+    def deliver(
+        self,
+        messages: Sequence[bytes],
+        targets: Sequence[Target],
+        publishers: Sequence[bytes] = (),
+    ) -> Delivery:
         """Write `messages[k]` to the connections `targets[k]` at the end of the turn.
 
-        Some may be missed, because they have gone meanwhile.
+        Some may be missed, because they have gone meanwhile. With `publishers` they were
+        published: `messages[k]` by `publishers[k]`.
         """
 
     def logins(self) -> Iterable[tuple[int, bytes]]:
@@ -67,7 +93,13 @@ class Router(Protocol):
     def logout(self, handle: int) -> None:
         """A connection is gone."""
 
-    def send(self, sender: Sender, ids: list[bytes], messages: list[bytes]) -> None:
+    def send(
+        self,
+        sender: Sender,
+        ids: list[bytes],
+        messages: list[bytes],
+        order: Order = SEND,
+    ) -> None:
         """Send `messages[k]` to `ids[k]`; `sender` is told, maybe at once, maybe in parts."""
 
     def flush(self) -> None:

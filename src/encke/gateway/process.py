@@ -34,7 +34,7 @@ def run(
     if router_path:
         router = LinkedRouter(reactor, router_path, number, settings.window)
     else:
-        router = LocalRouter(reactor)
+        router = LocalRouter(reactor, settings)
     gateway = Gateway(
         settings,
         reactor,

@@ -41,6 +41,7 @@ class Requests:
         self._settings = connections.settings
         self._body_ticks = ticks(self._settings.body_timeout)
         self._head_ticks = ticks(self._settings.head_timeout)
+        self._in_cluster = bool(self._settings.nats)
         self._limit_digits = len(str(self._settings.body_limit))
         self._counts = connections.counts
         self._bulk_reads = 0
@@ -110,9 +111,13 @@ class Requests:
 
     # what senders call (senders.Replies)
 
-    def delivered(self, answer: Answer, connections: int) -> None:
+    def delivered(self, answer: Message, connections: int, forwarded: int) -> None:
         self._counts[Field.MESSAGES] += 1
-        if answer.exchange.closing:
+        if self._in_cluster and not answer.order.wait:
+            known = b"true" if forwarded else b"false"
+            body = b'{"delivered": %d, "forwarded": %b}' % (connections, known)
+            answer.data = response(200, body, date=self._date, close=answer.exchange.closing)
+        elif answer.exchange.closing:
             body = b'{"delivered": %d}' % connections
             answer.data = response(200, body, date=self._date, close=True)
         else:
@@ -123,9 +128,12 @@ class Requests:
             answer.data = data
         self._answered(answer)
 
-    def accepted(self, answer: Answer, accepted: int, delivered: int) -> None:
+    def accepted(self, answer: Messages, accepted: int, delivered: int, forwarded: int) -> None:
         self._counts[Field.MESSAGES] += accepted
-        body = b'{"accepted": %d, "delivered": %d}' % (accepted, delivered)
+        more = b""
+        if self._in_cluster and not answer.order.wait:
+            more = b', "forwarded": %d' % forwarded
+        body = b'{"accepted": %d, "delivered": %d%b}' % (accepted, delivered, more)
         answer.data = response(200, body, date=self._date, close=answer.exchange.closing)
         self._answered(answer)
 
@@ -200,9 +208,11 @@ class Requests:
         assert type(where) is Route
         router, settings = self._connections.router, self._settings
         if where.action is Action.SEND:
-            exchange.body = Message(exchange, where.id, router, self, settings.body_limit)
+            exchange.body = Message(
+                exchange, where.id, where.order, router, self, settings.body_limit
+            )
         elif where.action is Action.SEND_MANY:
-            exchange.body = Messages(exchange, router, self, settings.line_limit)
+            exchange.body = Messages(exchange, where.order, router, self, settings.line_limit)
         if b"expect" in request.headers and request.has_body and len(exchange.answers) == 1:
             self._connections.outbox.queue(exchange.fd, CONTINUE)  # RFC 9110, 10.1.1
 

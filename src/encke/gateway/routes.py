@@ -3,8 +3,12 @@
     GET, HEAD  /{transport}/{id}    a stream (the table of transports)
     POST       /send/{id}           one message
     POST       /send                NDJSON
+    POST       /publish/{id}        one message for everyone subscribed to id, and for id
+    POST       /publish             NDJSON
 
-May import: wire, ids, errors.
+With ``?wait=cluster`` a sender is told how many connections of all nodes got it.
+
+May import: port, wire, ids, errors.
 """
 
 import enum
@@ -14,9 +18,11 @@ import msgspec
 from ..errors import BadUserId
 from ..ids import is_user_id, user_id
 from ..wire.http import percent_decoded
+from ..wire.link import Verb
 from ..wire.request import Request
 from ..wire.response import Headers
 from ..wire.transports import TRANSPORTS
+from .port import SEND, Order
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -36,21 +42,27 @@ class Action(enum.Enum):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """Where a request leads: `id` is the user id ("" for NDJSON), `transport` a stream's."""
+    """Where a request leads: `id` is the user id ("" for NDJSON), `transport` a stream's,
+    `order` what is to be done with messages."""
 
     action: Action
     id: bytes = b""
     transport: int = -1
+    order: Order = SEND
 
 
 _TRANSPORTS = {transport.name: code for code, transport in enumerate(TRANSPORTS)}
 _PATHS = "; ".join(
     [f"GET /{transport.name.decode()}/ID" for transport in TRANSPORTS]
-    + ["POST /send/ID", "POST /send"]
+    + [f"POST /{path}" for path in ("send/ID", "send", "publish/ID", "publish")]
 )
 _STREAM_METHODS = frozenset((b"GET", b"HEAD"))
 _SEND_METHODS = frozenset((b"POST",))
-_SEND_MANY = Route(Action.SEND_MANY)
+_ORDERS = {
+    (name, wait): Order(verb, wait)
+    for name, verb in ((b"send", Verb.SEND), (b"publish", Verb.PUBLISH))
+    for wait in (False, True)
+}
 
 
 def route(request: Request, api_key: str) -> Route | Problem:
@@ -62,18 +74,8 @@ def route(request: Request, api_key: str) -> Route | Problem:
             return Route(Action.SEND, id)
     path = request.path
     first, slash, rest = path[1:].partition(b"/")
-    if first == b"send":
-        if request.method not in _SEND_METHODS:
-            return _wrong_method(_SEND_METHODS)
-        if api_key and not _may_send(request, api_key):
-            return Problem(
-                401,
-                "Sending takes the API key; send it as 'Authorization: Bearer KEY'.",
-                ((b"WWW-Authenticate", b'Bearer realm="encke"'),),
-            )
-        if not slash:
-            return _SEND_MANY
-        return _with_id(Action.SEND, rest)
+    if (first, False) in _ORDERS:
+        return _sender(request, first, rest if slash else None, api_key)
     transport = _TRANSPORTS.get(first)
     if transport is None or not slash:
         return Problem(404, f"Nothing is here; there are: {_PATHS}.")
@@ -82,9 +84,36 @@ def route(request: Request, api_key: str) -> Route | Problem:
     return _with_id(Action.STREAM, rest, transport)
 
 
-def _with_id(action: Action, segment: bytes, transport: int = -1) -> Route | Problem:
+def _sender(request: Request, name: bytes, segment: bytes | None, api_key: str) -> Route | Problem:
+    """Where a request leads that brings messages: for `segment`'s id, or as NDJSON."""
+    if request.method not in _SEND_METHODS:
+        return _wrong_method(_SEND_METHODS)
+    if api_key and not _may_send(request, api_key):
+        return Problem(
+            401,
+            "Sending takes the API key; send it as 'Authorization: Bearer KEY'.",
+            ((b"WWW-Authenticate", b'Bearer realm="encke"'),),
+        )
+    wait = _wait(request.target.partition(b"?")[2])
+    if wait is None:
+        return Problem(400, "?wait takes one value: cluster.")
+    order = _ORDERS[name, wait]
+    if segment is None:
+        return Route(Action.SEND_MANY, order=order)
+    return _with_id(Action.SEND, segment, order=order)
+
+
+def _wait(query: bytes) -> bool | None:
+    """Whether a query asks to wait for all nodes; None if it's something else to wait for."""
+    values = {it[5:] for it in query.split(b"&") if it.startswith(b"wait=") or it == b"wait"}
+    return bool(values) if values <= {b"cluster"} else None
+
+
+def _with_id(
+    action: Action, segment: bytes, transport: int = -1, order: Order = SEND
+) -> Route | Problem:
     try:
-        return Route(action, user_id(percent_decoded(segment)), transport)
+        return Route(action, user_id(percent_decoded(segment)), transport, order)
     except BadUserId as error:
         return Problem(400, str(error))
 

@@ -1,4 +1,5 @@
-"""Senders: the bodies of POST /send/{id} and POST /send, and what they are answered.
+"""Senders: the bodies of POST /send/{id} and POST /send, and what they are answered; those of
+/publish alike.
 
 May import: exchange, port, routes, wire.
 """
@@ -6,25 +7,55 @@ May import: exchange, port, routes, wire.
 from typing import Protocol
 
 from ..wire import ndjson
+from ..wire.link import Status
 from .exchange import Answer, Exchange
-from .port import Router
+from .port import Order, Router
 from .routes import Problem
+
+_SOON = ((b"Retry-After", b"1"),)
 
 UNAVAILABLE = Problem(
     503,
     "The router is being restarted, so this may not have been delivered; try again in a second.",
-    ((b"Retry-After", b"1"),),
+    _SOON,
 )
+FAILURES = {
+    None: UNAVAILABLE,
+    Status.KEPT: Problem(
+        503,
+        "Nobody on this node got it, and it couldn't be handed on to the other nodes: the link "
+        "to NATS is down or full, or the message is larger than NATS takes. Try again in a second.",
+        _SOON,
+    ),
+    Status.UNANSWERED: Problem(
+        503,
+        "Not all nodes have said how many connections got it: it may have been delivered, or not.",
+        _SOON,
+    ),
+    Status.UNKNOWN: Problem(
+        503,
+        "The friends' store can't be reached, so it isn't known whom this goes to; try again in "
+        "a second.",
+        _SOON,
+    ),
+    Status.OFF: Problem(
+        409,
+        "Friends are off on this node, so there is nobody to publish to: start it with --friends "
+        "postgresql://..., which all nodes of a cluster can share.",
+    ),
+}
+"""What a sender is told, by what became of his message; None: the router went away."""
+
 NOT_UTF8 = Problem(400, "The message isn't UTF-8; encode it as UTF-8.")
 
 
 class Replies(Protocol):
     """Where senders leave their outcome; see requests.Requests."""
 
-    def delivered(self, answer: Answer, connections: int) -> None:
-        """A single message reached so many connections."""
+    def delivered(self, answer: "Message", connections: int, forwarded: int) -> None:
+        """A single message reached so many connections, and was handed on or not."""
 
-    def accepted(self, answer: Answer, accepted: int, delivered: int) -> None:
+    def accepted(self, answer: "Messages", accepted: int, delivered: int, forwarded: int) -> None:
         """All of an NDJSON body was sent."""
 
     def refused(self, answer: Answer, problem: Problem, more: dict[str, int] | None = None) -> None:
@@ -41,12 +72,20 @@ def too_large(limit: int) -> Problem:
 class Message(Answer):
     """POST /send/{id}: the body is one message."""
 
-    __slots__ = ("_data", "_id", "_limit", "_replies", "_router")
+    __slots__ = ("_data", "_id", "_limit", "_replies", "_router", "lane", "order")
 
     def __init__(
-        self, exchange: Exchange, id: bytes, router: Router, replies: Replies, limit: int
+        self,
+        exchange: Exchange,
+        id: bytes,
+        order: Order,
+        router: Router,
+        replies: Replies,
+        limit: int,
     ) -> None:
         super().__init__(exchange)
+        self.lane = exchange.fd
+        self.order = order
         self._id = id
         self._router = router
         self._replies = replies
@@ -72,15 +111,15 @@ class Message(Answer):
             except UnicodeDecodeError:
                 self._replies.refused(self, NOT_UTF8)
                 return
-        self._router.send(self, [self._id], [data])
+        self._router.send(self, [self._id], [data], self.order)
 
-    def settled(self, messages: int, delivered: int) -> None:
+    def settled(self, messages: int, delivered: int, forwarded: int = 0) -> None:
         """See port.Sender."""
-        self._replies.delivered(self, delivered)
+        self._replies.delivered(self, delivered, forwarded)
 
-    def failed(self, messages: int) -> None:
+    def failed(self, messages: int, why: Status | None = None) -> None:
         """See port.Sender."""
-        self._replies.refused(self, UNAVAILABLE)
+        self._replies.refused(self, FAILURES[why])
 
 
 class Messages(Answer):
@@ -91,18 +130,22 @@ class Messages(Answer):
     """
 
     __slots__ = (
-        "_accepted", "_cutter", "_delivered", "_finished", "_limit", "_line", "_pending",
-        "_problem", "_replies", "_router",
+        "_accepted", "_cutter", "_delivered", "_finished", "_forwarded", "_limit", "_line",
+        "_pending", "_problem", "_replies", "_router", "lane", "order",
     )  # fmt: skip
 
-    def __init__(self, exchange: Exchange, router: Router, replies: Replies, limit: int) -> None:
+    def __init__(
+        self, exchange: Exchange, order: Order, router: Router, replies: Replies, limit: int
+    ) -> None:
         super().__init__(exchange)
+        self.lane = exchange.fd
+        self.order = order
         self._router = router
         self._replies = replies
         self._limit = limit
         self._cutter = ndjson.LineCutter(limit)
         self._line = 1
-        self._accepted = self._delivered = self._pending = 0
+        self._accepted = self._delivered = self._forwarded = self._pending = 0
         self._finished = False
         self._problem: tuple[Problem, dict[str, int]] | None = None
 
@@ -118,18 +161,19 @@ class Messages(Answer):
         self._finished = True
         self._conclude()
 
-    def settled(self, messages: int, delivered: int) -> None:
+    def settled(self, messages: int, delivered: int, forwarded: int = 0) -> None:
         """See port.Sender."""
         self._pending -= messages
         self._delivered += delivered
+        self._forwarded += forwarded
         self._accepted += messages
         self._conclude()
 
-    def failed(self, messages: int) -> None:
+    def failed(self, messages: int, why: Status | None = None) -> None:
         """See port.Sender."""
         self._pending -= messages
         if self._problem is None:
-            self._problem = (UNAVAILABLE, {})
+            self._problem = (FAILURES[why], {})
         self._conclude()
 
     def _send(self, block: bytes) -> None:
@@ -139,7 +183,7 @@ class Messages(Answer):
         self._line += decoded.lines
         if decoded.ids:
             self._pending += len(decoded.ids)
-            self._router.send(self, decoded.ids, decoded.messages)
+            self._router.send(self, decoded.ids, decoded.messages, self.order)
         if decoded.bad is not None:
             self._refuse(decoded.bad.reason, decoded.bad.number)
 
@@ -158,4 +202,4 @@ class Messages(Answer):
             counts = {"accepted": self._accepted, "delivered": self._delivered}
             self._replies.refused(self, problem, more | counts)
         elif self._finished:
-            self._replies.accepted(self, self._accepted, self._delivered)
+            self._replies.accepted(self, self._accepted, self._delivered, self._forwarded)

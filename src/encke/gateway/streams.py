@@ -103,13 +103,19 @@ class Streams:
             connections.become_stream(exchange, login.kind)
             connections.outbox.queue(fd, login.head)
 
-    def deliver(self, messages: Sequence[bytes], targets: Sequence[Target]) -> Delivery:
+    def deliver(
+        self,
+        messages: Sequence[bytes],
+        targets: Sequence[Target],
+        publishers: Sequence[bytes] = (),
+    ) -> Delivery:
         """Queue each message for its connections; see port.Client."""
         owners, kinds, numbers = self._handles, self._kinds, self._numbers
         outbox = self._connections.outbox
         delivered = index = 0
         missed: dict[int, int] = {}
         for message, target in zip(messages, targets, strict=True):
+            publisher = publishers[index] if publishers else b""
             shared: dict[int, bytes] | None = None  # encoded once for several connections
             if isinstance(target, int):
                 target = (target,)  # noqa: PLW2901
@@ -122,13 +128,13 @@ class Streams:
                 encode, counts = _ENCODERS[kind]
                 if counts:
                     number = numbers[fd] = numbers[fd] + 1 & 0xFFFFFFFF
-                    data = encode(message, number)
+                    data = encode(message, number, publisher)
                     if not kind & 1:
                         data = b"%x\r\n%b\r\n" % (len(data), data)
                 elif shared is not None and kind in shared:
                     data = shared[kind]
                 else:
-                    data = encode(message, 0)
+                    data = encode(message, 0, publisher)
                     if not kind & 1:
                         data = chunk(data)
                     shared = {kind: data} if shared is None else shared | {kind: data}

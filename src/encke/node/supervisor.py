@@ -151,6 +151,7 @@ class Supervisor:
         gc.disable()
         alive = [row[Field.NUMBER] for row in self._scoreboard.gateways()]
         router.run(
+            self._settings,
             listener=self._router,
             scoreboard=self._scoreboard,
             row=self._scoreboard.row(ROUTER),

@@ -9,6 +9,10 @@ have acknowledged theirs (or died), A gets the RESULT::
     A --SEND 7--> router --DELIVER 1--> B --ACK 1--.
                        `--DELIVER 2--> C --ACK 2--+--> RESULT 7 --> A
 
+A publication is first expanded to its subscribers (`publications`): the owner takes `lookup`s,
+has the friends' store answer them, and brings the answers (`found`). In a cluster every message
+is handed on to the other nodes too (`Peers`), and theirs come in (`remote`).
+
 Invariants:
 - A RESULT counts only what a living gateway acknowledged: a dead gateway's share
   is taken off.
@@ -17,14 +21,16 @@ Invariants:
 - What is under way is bounded: Sends by the gateways' windows, and what they expand to
   by MAX_UNDER_WAY. A message for very many connections is expanded in slices, by
   turns with the messages of other gateways.
-- The Sends of one gateway are expanded in their order.
+- The Sends of one gateway are expanded in their order; of publications see `publications`.
+- In a cluster a connection is told that it's logged in once the other nodes reach it.
 
-Pure. May import: wire.link, router.map.
+Pure. May import: wire.link, router.map, router.publications.
 """
 
 from array import array
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -39,9 +45,12 @@ from ..wire.link import (
     Ready,
     Result,
     Send,
+    Status,
     Synced,
+    Verb,
 )
-from .map import RouterMap
+from .map import Batch, RouterMap
+from .publications import Publication, Publications
 
 SLICE = 8_192
 """Handles after which a Deliver is cut: some 50 ms of writes for a gateway."""
@@ -50,16 +59,44 @@ MAX_UNDER_WAY = 16 * SLICE
 """Handles in Delivers under way, from which on nothing more is expanded: 1 MiB of them."""
 
 
+PUBLISHED_UNDER_WAY = 1_024
+"""Handles in Delivers of publications under way, from which on no more are looked up: some 8 ms
+of writes. Other messages wait for them at most, however many subscribers somebody has."""
+
+PEERS = 0
+"""Stands for the other nodes where else is the gateway that a message came from."""
+
+
+class Peers(Protocol):
+    """The other nodes of the cluster."""
+
+    def forward(self, verb: Verb, ids: list[bytes], messages: list[bytes]) -> bytes | None:
+        """Hand `messages[k]` for `ids[k]` on to them. None: all were; else a Status each, OK or
+        KEPT."""
+
+    def ask(self, verb: Verb, id: bytes, message: bytes, ticket: int) -> bool:
+        """Hand one on, and ask how many of their connections get it: `Dispatcher.answered` is
+        called later, with the ticket. False: it couldn't be handed on."""
+
+    def logged_in(self, gateway: int, handles: "array[int]") -> None:
+        """These have logged in: `Dispatcher.reachable` is called once the others reach them."""
+
+
 class _Sent(msgspec.Struct):
-    """A Send under way: what its Result will say, and how many Delivers are open."""
+    """A Send under way: what its Result will say, and what is still open of it."""
 
     gateway: int
     batch: int
     counts: "array[int]"
+    statuses: bytearray = msgspec.field(default_factory=bytearray)
+    """By message; empty: all are OK."""
     open: int = 0
+    """Delivers, lookups and questions that haven't come back."""
     next: int = 0
     """The message with which its expansion goes on."""
     expanded: bool = False
+    size: int = 0
+    """Its bytes, if it's of another node."""
 
 
 class _Delivery(msgspec.Struct):
@@ -68,6 +105,7 @@ class _Delivery(msgspec.Struct):
     sent: _Sent
     indexes: "array[int]"
     counts: "array[int]"
+    published: bool
 
 
 Outgoing = list[tuple[int, Frame]]
@@ -77,10 +115,18 @@ Outgoing = list[tuple[int, Frame]]
 class Dispatcher:
     """Frames in, frames out; see the module's head."""
 
-    def __init__(self, expected: Collection[int] = ()) -> None:
+    def __init__(self, expected: Collection[int] = (), peers: Peers | None = None) -> None:
         """`expected`: the gateways that must log in again before the map is complete."""
         self.map = RouterMap()
-        self.messages = 0
+        if peers is not None:
+            self.map.changes = {}
+        self.publications: Publications[_Sent] = Publications()
+        self.remote_bytes = 0
+        """Bytes of messages of other nodes that are under way."""
+        self.concluded: list[tuple[int, int]] = []
+        """(ticket, connections) of messages of other nodes that are done with, unless they have
+        failed; whoever gives tickets must empty it."""
+        self._peers = peers
         self._missing = set(expected)
         self._linked: set[int] = set()
         self._waiting: set[int] = set()  # synced, but not told Ready yet
@@ -88,6 +134,9 @@ class Dispatcher:
         self._next_batch = 0
         self._sends: dict[int, deque[tuple[_Sent, Send]]] = {}  # gateway -> not yet expanded
         self._under_way = 0  # handles in Delivers that aren't acknowledged
+        self._published = 0  # those of publications
+        self._asked: dict[int, tuple[_Sent, int]] = {}  # ticket -> message of a Send
+        self._next_ticket = 0
 
     @property
     def ready(self) -> bool:
@@ -110,6 +159,7 @@ class Dispatcher:
         self._missing.discard(gateway)
         self._waiting.discard(gateway)
         self._sends.pop(gateway, None)  # nobody waits for their Results any more
+        self.publications.drop(lambda sent: sent.gateway == gateway)
         self.map.logout_gateway(gateway)
         outgoing: Outgoing = []
         for delivery in self._deliveries.pop(gateway, {}).values():
@@ -127,7 +177,10 @@ class Dispatcher:
                 return self._acknowledge(gateway, frame)
             case Login(handles, ids):
                 self.map.login_many(ids, handles)
-                return [(gateway, LoggedIn(handles))]
+                if self._peers is None:
+                    return self.reachable(gateway, handles)
+                self._peers.logged_in(gateway, handles)
+                return []
             case Logout(handles):
                 for handle in handles:
                     self.map.logout(handle)
@@ -145,11 +198,116 @@ class Dispatcher:
         waiting, self._waiting = self._waiting, set()
         return [(gateway, Ready()) for gateway in sorted(waiting)]
 
+    # the other nodes
+
+    def reachable(self, gateway: int, handles: "array[int]") -> Outgoing:
+        """These connections get what is sent to them from now on, on whichever node."""
+        return [(gateway, LoggedIn(handles))] if gateway in self._linked else []
+
+    def remote(
+        self, verb: Verb, ids: list[bytes], messages: list[bytes], ticket: int = 0
+    ) -> Outgoing:
+        """Messages of another node. With a ticket, `concluded` will say how many got them."""
+        sent = _Sent(PEERS, ticket, array("I", bytes(4 * len(messages))))
+        sent.size = sum(map(len, messages)) + 64 * len(messages)
+        self.remote_bytes += sent.size
+        return self._take(sent, Send(ticket, ids, messages, verb))
+
+    def answered(self, ticket: int, count: int | None) -> Outgoing:
+        """How many connections of other nodes got a message; None: not all have said it."""
+        sent, index = self._asked.pop(ticket)
+        if count is None:
+            sent.statuses[index] = Status.UNANSWERED
+        else:
+            sent.counts[index] += count
+        outgoing: Outgoing = []
+        self._close(sent, outgoing)
+        return outgoing
+
     def _send(self, gateway: int, frame: Send) -> Outgoing:
-        self.messages += len(frame.messages)
         sent = _Sent(gateway, frame.batch, array("I", bytes(4 * len(frame.messages))))
-        self._sends.setdefault(gateway, deque()).append((sent, frame))
-        return self._expand()
+        if self._peers is not None:
+            frame = self._hand_on(self._peers, sent, frame)
+        return self._take(sent, frame)
+
+    def _hand_on(self, peers: Peers, sent: _Sent, frame: Send) -> Send:
+        """Give the messages to the other nodes; returns what is left to do here."""
+        if not frame.wait:
+            sent.statuses += peers.forward(frame.verb, frame.ids, frame.messages) or b""
+            return frame
+        sent.statuses = bytearray(len(frame.messages))
+        ids = frame.ids.copy()
+        for index, (id, message) in enumerate(zip(frame.ids, frame.messages, strict=True)):
+            ticket = self._next_ticket = self._next_ticket + 1
+            self._asked[ticket] = sent, index
+            sent.open += 1
+            if not peers.ask(frame.verb, id, message, ticket):
+                del self._asked[ticket]
+                sent.open -= 1
+                sent.statuses[index] = Status.KEPT
+                ids[index] = b""  # nobody's id: who asks for all nodes doesn't want some
+        return msgspec.structs.replace(frame, ids=ids)
+
+    def _take(self, sent: _Sent, frame: Send) -> Outgoing:
+        if frame.verb is Verb.SEND:
+            self._sends.setdefault(sent.gateway, deque()).append((sent, frame))
+            return self._expand()
+        return self._publish(sent, frame)
+
+    # publications
+
+    @property
+    def wants_lookup(self) -> bool:
+        """Whether `lookup` is to be called now."""
+        return self._published < PUBLISHED_UNDER_WAY and bool(self.publications)
+
+    def found(self, pages: Sequence[tuple[Sequence[bytes], bool]]) -> Outgoing:
+        """The friends' store has answered the lookup; see Publications.found."""
+        by_sent: dict[int, tuple[_Sent, list[tuple[int, Sequence[bytes]]], dict[int, bytes]]] = {}
+        publishers: dict[int, dict[int, bytes]] = {}
+        for found in self.publications.found(pages):
+            publication = found.publication
+            sent, index = publication.origin, publication.index
+            _, wanted, messages = by_sent.setdefault(id(sent), (sent, [], {}))
+            wanted.append((index, found.ids))
+            messages[index] = publication.message
+            publishers.setdefault(id(sent), {})[index] = publication.publisher
+            sent.open -= found.last
+        outgoing: Outgoing = []
+        for sent, wanted, messages in by_sent.values():
+            self._deliver(sent, self.map.spread(wanted, messages), outgoing, publishers[id(sent)])
+            self._conclude(sent, outgoing)
+        return outgoing
+
+    def unknown(self, status: Status) -> Outgoing:
+        """The friends' store couldn't answer the lookup: its publications fail with `status`."""
+        outgoing: Outgoing = []
+        for publication in self.publications.failed():
+            sent = publication.origin
+            if not sent.statuses:
+                sent.statuses = bytearray(len(sent.counts))
+            sent.statuses[publication.index] = status
+            self._close(sent, outgoing)
+        return outgoing
+
+    def _publish(self, sent: _Sent, frame: Send) -> Outgoing:
+        lanes: Sequence[object] = [(sent.gateway, lane) for lane in frame.lanes]
+        if sent.gateway == PEERS:
+            lanes = frame.ids  # senders on other nodes aren't known: order is a publisher's
+        sent.expanded = True
+        self.publications.add(
+            Publication(sent, index, id, message, lane)
+            for index, (id, message, lane) in enumerate(
+                zip(frame.ids, frame.messages, lanes, strict=True)
+            )
+            if id
+        )
+        sent.open += sum(map(bool, frame.ids))
+        outgoing: Outgoing = []
+        self._conclude(sent, outgoing)
+        return outgoing
+
+    # deliveries
 
     def _expand(self) -> Outgoing:
         """Expand Sends, by turns of their gateways, while not too much is under way."""
@@ -158,15 +316,7 @@ class Dispatcher:
             gateway, waiting = next(iter(self._sends.items()))
             sent, frame = waiting[0]
             batches, sent.next = self.map.send_some(frame.ids, frame.messages, sent.next, SLICE)
-            for target, batch in batches.items():
-                number = self._next_batch = (self._next_batch + 1) & 0xFFFFFFFF
-                self._deliveries[target][number] = _Delivery(sent, batch.indexes, batch.counts)
-                for index, count in zip(batch.indexes, batch.counts, strict=True):
-                    sent.counts[index] += count
-                sent.open += 1
-                self._under_way += len(batch.handles)
-                frame_out = Deliver(number, batch.counts, batch.handles, batch.messages)
-                outgoing.append((target, frame_out))
+            self._deliver(sent, batches, outgoing)
             del self._sends[gateway]  # to the end of the line, if there's more
             if sent.next == len(frame.messages):
                 waiting.popleft()
@@ -175,6 +325,29 @@ class Dispatcher:
             if waiting:
                 self._sends[gateway] = waiting
         return outgoing
+
+    def _deliver(
+        self,
+        sent: _Sent,
+        batches: dict[int, Batch],
+        outgoing: Outgoing,
+        publishers: Mapping[int, bytes] | None = None,
+    ) -> None:
+        """A Deliver for each gateway; with `publishers`, by index in `sent`: published."""
+        for target, batch in batches.items():
+            number = self._next_batch = (self._next_batch + 1) & 0xFFFFFFFF
+            indexes, counts = batch.indexes, batch.counts
+            published = publishers is not None
+            self._deliveries[target][number] = _Delivery(sent, indexes, counts, published)
+            for index, count in zip(indexes, counts, strict=True):
+                sent.counts[index] += count
+            sent.open += 1
+            self._under_way += len(batch.handles)
+            frame = Deliver(number, counts, batch.handles, batch.messages)
+            if publishers is not None:
+                self._published += len(batch.handles)
+                frame.publishers.extend(publishers[index] for index in indexes)
+            outgoing.append((target, frame))
 
     def _acknowledge(self, gateway: int, frame: Ack) -> Outgoing:
         delivery = self._deliveries[gateway].pop(frame.batch, None)
@@ -189,10 +362,23 @@ class Dispatcher:
 
     def _settle(self, delivery: _Delivery, outgoing: Outgoing) -> None:
         """A Deliver is done with, one way or the other."""
-        self._under_way -= sum(delivery.counts)
-        delivery.sent.open -= 1
-        self._conclude(delivery.sent, outgoing)
+        handles = sum(delivery.counts)
+        self._under_way -= handles
+        if delivery.published:
+            self._published -= handles
+        self._close(delivery.sent, outgoing)
+
+    def _close(self, sent: _Sent, outgoing: Outgoing) -> None:
+        """One of the things that were open of a Send is done with."""
+        sent.open -= 1
+        self._conclude(sent, outgoing)
 
     def _conclude(self, sent: _Sent, outgoing: Outgoing) -> None:
-        if sent.expanded and not sent.open and sent.gateway in self._linked:
-            outgoing.append((sent.gateway, Result(sent.batch, sent.counts)))
+        if not sent.expanded or sent.open:
+            return
+        if sent.gateway == PEERS:
+            self.remote_bytes -= sent.size
+            if sent.batch and not any(sent.statuses):
+                self.concluded.append((sent.batch, sum(sent.counts)))
+        elif sent.gateway in self._linked:
+            outgoing.append((sent.gateway, Result(sent.batch, sent.counts, bytes(sent.statuses))))

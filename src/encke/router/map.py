@@ -21,7 +21,7 @@ Pure. May import: ids.
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -43,7 +43,7 @@ class Batch(msgspec.Struct, gc=False):
 class RouterMap:
     """User ids and the connections that they are logged in on."""
 
-    __slots__ = ("_handles", "_ids", "find", "logins")
+    __slots__ = ("_handles", "_ids", "changes", "find", "logins")
 
     def __init__(self) -> None:
         self._handles: dict[bytes, int | tuple[int, ...]] = {}
@@ -52,6 +52,9 @@ class RouterMap:
         """`find(id)`: the one handle of `id`, a tuple if it has several, None if none."""
         self.logins = 0
         """Number of (id, handle) pairs."""
+        self.changes: dict[bytes, bool] | None = None
+        """Ids that have come (True) or gone (False); kept only if set to a dict, which whoever
+        did so must empty."""
 
     def __len__(self) -> int:
         """Number of user ids with at least one connection."""
@@ -75,6 +78,8 @@ class RouterMap:
         others = self._handles.get(id)
         if others is None:
             self._handles[id] = handle
+            if self.changes is not None:
+                self.changes[id] = True
         else:
             id = self._known(id, others)
             self._handles[id] = (*others, handle) if isinstance(others, tuple) else (others, handle)
@@ -147,6 +152,29 @@ class RouterMap:
             index += 1
         return {gateway: _batch(messages, *group) for gateway, group in groups.items()}, index
 
+    def spread(
+        self, wanted: Iterable[tuple[int, Iterable[bytes]]], messages: Mapping[int, bytes]
+    ) -> dict[int, Batch]:
+        """A batch for each gateway concerned, if of each (index, ids) in `wanted`
+        `messages[index]` goes to all connections of `ids`; no index comes twice."""
+        groups: dict[int, tuple[list[int], list[int]]] = {}  # gateway -> indexes, handles
+        find = self.find
+        for index, ids in wanted:
+            for found in map(find, ids):
+                if found is None:
+                    continue
+                for handle in (found,) if isinstance(found, int) else found:
+                    group = groups.get(handle >> GATEWAY_SHIFT)
+                    if group is None:
+                        group = groups[handle >> GATEWAY_SHIFT] = ([], [])
+                    group[0].append(index)
+                    group[1].append(handle)
+        return {gateway: _batch(messages, *group) for gateway, group in groups.items()}
+
+    def ids(self) -> list[bytes]:
+        """All user ids with at least one connection, as they are now."""
+        return list(self._handles)
+
     def gateways(self) -> Iterator[int]:
         """The gateways that have logged anyone in."""
         return iter(self._ids)
@@ -181,19 +209,23 @@ class RouterMap:
         self.logins -= len(every) - len(left)
         if not left:
             del self._handles[id]
+            if self.changes is not None:
+                self.changes[id] = False
         else:
             self._handles[id] = left if len(left) > 1 else left[0]
 
 
-def _batch(messages: Sequence[bytes], indexes: list[int], handles: list[int]) -> Batch:
+def _batch(
+    messages: Sequence[bytes] | Mapping[int, bytes], indexes: list[int], handles: list[int]
+) -> Batch:
     """The batch in which message `indexes[k]` goes to `handles[k]`; `indexes` ascend."""
     counts = array("I", [1]) * len(indexes)
     each = indexes
     if len(set(indexes)) < len(indexes):  # someone has several connections here
         by_index = Counter(indexes)
         counts, each = array("I", by_index.values()), list(by_index)
-    messages = [messages[index] for index in each]
-    return Batch(messages, counts, array("Q", handles), array("I", each))
+    each_message = [messages[index] for index in each]
+    return Batch(each_message, counts, array("Q", handles), array("I", each))
 
 
 def _each(held: bytes | tuple[bytes, ...]) -> Iterator[bytes]:

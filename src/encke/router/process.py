@@ -1,18 +1,20 @@
-"""The router as a process of its own: links in, links out.
+"""The router as a process of its own: links in, links out; the friends' store; other nodes.
 
-May import: dispatch, reactor, scoreboard, wire.link.
+May import: dispatch, friends, cluster, reactor, scoreboard, settings, wire.
 """
 
 import os
 import signal
 import socket
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
+from ..friends.lookups import Lookups
 from ..reactor.channel import Channel
 from ..reactor.loop import GONE, IN, Reactor
 from ..scoreboard import Field, Row, Scoreboard, State
-from ..wire.link import Frame, Hello
+from ..settings import Settings, friends_store
+from ..wire.link import Frame, Hello, Status
 from .dispatch import Dispatcher, Outgoing
 
 _UCRED = struct.Struct("3i")  # pid, uid, gid
@@ -26,6 +28,7 @@ class RouterProcess:
 
     def __init__(
         self,
+        settings: Settings,
         reactor: Reactor,
         listener: socket.socket,
         scoreboard: Scoreboard,
@@ -36,11 +39,12 @@ class RouterProcess:
         self._listener = listener
         self._scoreboard = scoreboard
         self._row = row
-        self._dispatcher = Dispatcher(expected)
         self._links: dict[int, Channel] = {}
+        self._lookups = Lookups(reactor, friends_store(settings), settings.data, self)
+        self._dispatcher = Dispatcher(expected)
         reactor.add(listener.fileno(), IN, self._accept)
         reactor.every(TICK, self._tick)
-        reactor.after_turn(self._flush)
+        reactor.after_turn(self._end_turn)
 
     def _accept(self, _events: int) -> None:
         try:
@@ -71,13 +75,33 @@ class RouterProcess:
         del self._links[gateway]
         self._send(self._dispatcher.gone(gateway))
 
+    # what the friends' store is asked (lookups.Owner)
+
+    @property
+    def wants_lookup(self) -> bool:
+        """Whether there's something to look up now."""
+        return self._dispatcher.wants_lookup
+
+    def lookup(self) -> list[tuple[bytes, bytes | None, int]]:
+        """What to look up."""
+        return self._dispatcher.publications.lookup()
+
+    def found(self, pages: Sequence[tuple[Sequence[bytes], bool]]) -> None:
+        """The store's answers."""
+        self._send(self._dispatcher.found(pages))
+
+    def unknown(self, status: Status) -> None:
+        """The store can't answer."""
+        self._send(self._dispatcher.unknown(status))
+
     def _send(self, outgoing: Outgoing) -> None:
         for gateway, frame in outgoing:
             link = self._links.get(gateway)
             if link is not None:
                 link.send(frame)
 
-    def _flush(self) -> None:
+    def _end_turn(self) -> None:
+        self._lookups.pump()
         for link in list(self._links.values()):
             link.flush()
 
@@ -114,6 +138,7 @@ class _Link:
 
 
 def run(
+    settings: Settings,
     *,
     listener: socket.socket,
     scoreboard: Scoreboard,
@@ -127,7 +152,7 @@ def run(
     this router doesn't know yet.
     """
     reactor = Reactor()
-    RouterProcess(reactor, listener, scoreboard, row, expected)
+    RouterProcess(settings, reactor, listener, scoreboard, row, expected)
     reactor.on_signal(signal.SIGTERM, reactor.stop)
     reactor.add(lifeline, IN | GONE, lambda _events: reactor.stop())
     reactor.run()

@@ -12,14 +12,15 @@ since both ends are on one machine::
       LOGIN      n u32 | handle u64 * n | ids, newline between them
       LOGOUT     handle u64 * n
       SYNCED     -                                all logins of old were sent
-      SEND       batch u32 | n u32 | ids' bytes u32 | length u32 * n | ids | messages
+      SEND       batch u32 | n u32 | ids' bytes u32 | verb u8 | wait u8 | length u32 * n
+                 | lane u32 * (n if published) | ids | messages
       ACK        batch u32 | (index u32, missed u32) *
     router -> gateway
       READY      -                                the map is complete: sends are taken
       LOGGED_IN  handle u64 * n
-      DELIVER    batch u32 | n u32 | handles u32 | length u32 * n | count u32 * n
-                 | handle u64 * handles | messages
-      RESULT     batch u32 | count u32 * n        per message of SEND: delivered
+      DELIVER    batch u32 | n u32 | handles u32 | publishers' bytes u32 | length u32 * n
+                 | count u32 * n | handle u64 * handles | publishers | messages
+      RESULT     batch u32 | n u32 | count u32 * n | status u8 * (n, or 0: all OK)
 
 Everything travels in batches: a SEND or DELIVER holds the messages of a whole loop
 turn, a message's payload once however many handles it goes to. A DELIVER is
@@ -30,6 +31,7 @@ between can't make a false success.
 Pure. May import: errors, msgspec.
 """
 
+import enum
 import struct
 from array import array
 from collections.abc import Callable
@@ -45,10 +47,28 @@ largest size with a million handles is 9 MiB."""
 
 _HEAD = struct.Struct("=IB")
 _U32 = struct.Struct("=I")
-_SEND = struct.Struct("=III")
-_DELIVER = struct.Struct("=III")
+_SEND = struct.Struct("=IIIBB")
+_DELIVER = struct.Struct("=IIII")
+_RESULT = struct.Struct("=II")
 
 (HELLO, LOGIN, LOGOUT, SYNCED, SEND, ACK, READY, LOGGED_IN, DELIVER, RESULT) = range(1, 11)
+
+
+class Verb(enum.IntEnum):
+    """What is done with a message: to the user, or to everyone subscribed to him too."""
+
+    SEND = 0
+    PUBLISH = 1
+
+
+class Status(enum.IntEnum):
+    """What became of a message, besides the connections that got it."""
+
+    OK = 0
+    KEPT = 1  # it couldn't be handed on to the other nodes
+    UNANSWERED = 2  # not all nodes have said how many got it
+    UNKNOWN = 3  # who is subscribed can't be known now: the friends' store is away
+    OFF = 4  # this node has no friends' store
 
 
 class Hello(msgspec.Struct, frozen=True):
@@ -75,11 +95,18 @@ class Synced(msgspec.Struct, frozen=True):
 
 
 class Send(msgspec.Struct, frozen=True):
-    """`messages[k]` is for the user `ids[k]`; answered by the Result of the same batch."""
+    """`messages[k]` is for the user `ids[k]`; answered by the Result of the same batch.
+
+    With PUBLISH also for everyone subscribed to `ids[k]`; publications of the same lane
+    (a sender) keep their order. With `wait` the Result counts the connections of all nodes.
+    """
 
     batch: int
     ids: list[bytes]
     messages: list[bytes]
+    verb: Verb = Verb.SEND
+    wait: bool = False
+    lanes: "array[int]" = msgspec.field(default_factory=lambda: array("I"))
 
 
 class Ack(msgspec.Struct, frozen=True):
@@ -100,12 +127,14 @@ class LoggedIn(msgspec.Struct, frozen=True):
 
 
 class Deliver(msgspec.Struct, frozen=True):
-    """`messages[k]` goes to the next `counts[k]` of `handles`."""
+    """`messages[k]` goes to the next `counts[k]` of `handles`, as published by `publishers[k]`."""
 
     batch: int
     counts: "array[int]"
     handles: "array[int]"
     messages: list[bytes]
+    publishers: list[bytes] = msgspec.field(default_factory=list)
+    """Empty: they were sent to their users, not published."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -113,6 +142,8 @@ class Result(msgspec.Struct, frozen=True):
 
     batch: int
     counts: "array[int]"
+    statuses: bytes = b""
+    """A Status each; empty if all are OK."""
 
 
 Frame = Hello | Login | Logout | Synced | Send | Ack | Ready | LoggedIn | Deliver | Result
@@ -132,8 +163,8 @@ def _parts(frame: Frame) -> tuple[int, tuple[bytes, ...]]:
             return SEND, _send_parts(frame)
         case Ack(batch, missed):
             return ACK, (_U32.pack(batch), missed.tobytes())
-        case Result(batch, counts):
-            return RESULT, (_U32.pack(batch), counts.tobytes())
+        case Result(batch, counts, statuses):
+            return RESULT, (_RESULT.pack(batch, len(counts)), counts.tobytes(), statuses)
         case Login(handles, ids):
             return LOGIN, (_U32.pack(len(handles)), handles.tobytes(), b"\n".join(ids))
         case Logout(handles):
@@ -154,17 +185,20 @@ def _lengths(messages: list[bytes]) -> bytes:
 
 def _send_parts(frame: Send) -> tuple[bytes, ...]:
     ids = b"\n".join(frame.ids)
-    head = _SEND.pack(frame.batch, len(frame.messages), len(ids))
-    return head, _lengths(frame.messages), ids, b"".join(frame.messages)
+    head = _SEND.pack(frame.batch, len(frame.messages), len(ids), frame.verb, frame.wait)
+    lengths = _lengths(frame.messages)
+    return head, lengths, frame.lanes.tobytes(), ids, b"".join(frame.messages)
 
 
 def _deliver_parts(frame: Deliver) -> tuple[bytes, ...]:
-    head = _DELIVER.pack(frame.batch, len(frame.messages), len(frame.handles))
+    publishers = b"\n".join(frame.publishers)
+    head = _DELIVER.pack(frame.batch, len(frame.messages), len(frame.handles), len(publishers))
     return (
         head,
         _lengths(frame.messages),
         frame.counts.tobytes(),
         frame.handles.tobytes(),
+        publishers,
         b"".join(frame.messages),
     )
 
@@ -258,25 +292,42 @@ def _login(body: bytes) -> Login:
 
 
 def _send(body: bytes) -> Send:
-    batch, count, ids_length = _SEND.unpack_from(body)
-    ids_start = _SEND.size + 4 * count
+    batch, count, ids_length, verb, wait = _SEND.unpack_from(body)
+    if wait > 1:
+        raise ValueError("wait is neither 0 nor 1")
+    lanes_start = _SEND.size + 4 * count
+    ids_start = lanes_start + 4 * count * (verb == Verb.PUBLISH)
     messages_start = ids_start + ids_length
-    lengths = _numbers("I", body[_SEND.size : ids_start])
+    lengths = _numbers("I", body[_SEND.size : lanes_start])
+    lanes = _numbers("I", body[lanes_start:ids_start])
     ids = _ids(body[ids_start:messages_start], count)
-    return Send(batch, ids, _split(body, messages_start, lengths))
+    messages = _split(body, messages_start, lengths)
+    return Send(batch, ids, messages, Verb(verb), bool(wait), lanes)
 
 
 def _deliver(body: bytes) -> Deliver:
-    batch, count, total = _DELIVER.unpack_from(body)
+    batch, count, total, publishers_length = _DELIVER.unpack_from(body)
     counts_start = _DELIVER.size + 4 * count
     handles_start = counts_start + 4 * count
-    messages_start = handles_start + 8 * total
+    publishers_start = handles_start + 8 * total
+    messages_start = publishers_start + publishers_length
     lengths = _numbers("I", body[_DELIVER.size : counts_start])
     counts = _numbers("I", body[counts_start:handles_start])
-    handles = _numbers("Q", body[handles_start:messages_start])
+    handles = _numbers("Q", body[handles_start:publishers_start])
     if sum(counts) != total:
         raise ValueError("the messages' handles don't add up")
-    return Deliver(batch, counts, handles, _split(body, messages_start, lengths))
+    publishers: list[bytes] = []
+    if publishers_length:
+        publishers = _ids(body[publishers_start:messages_start], count)
+    return Deliver(batch, counts, handles, _split(body, messages_start, lengths), publishers)
+
+
+def _result(body: bytes) -> Result:
+    batch, count = _RESULT.unpack_from(body)
+    end = _RESULT.size + 4 * count
+    if len(body) not in (end, end + count):
+        raise ValueError(f"{count} counts announced, {len(body)} bytes there")
+    return Result(batch, _numbers("I", body[_RESULT.size : end]), body[end:])
 
 
 def _ack(body: bytes) -> Ack:
@@ -300,5 +351,5 @@ _DECODERS: dict[int, Callable[[bytes], Frame]] = {
     READY: _ready,
     LOGGED_IN: lambda body: LoggedIn(_numbers("Q", body)),
     DELIVER: _deliver,
-    RESULT: lambda body: Result(_U32.unpack_from(body)[0], _numbers("I", body[4:])),
+    RESULT: _result,
 }

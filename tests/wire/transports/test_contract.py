@@ -77,7 +77,7 @@ def test_headers_are_well_formed(transport: Transport) -> None:
 @given(message=st.binary(max_size=50), number=st.integers(1, 2**32 - 1))
 def test_any_message_becomes_bytes(transport: Transport, message: bytes, number: int) -> None:
     """A message is never encoded as nothing: an empty chunk would end the stream."""
-    encoded = transport.encode(message, number)
+    encoded = transport.encode(message, number, b"")
     assert isinstance(encoded, bytes)
     assert encoded
 
@@ -86,8 +86,8 @@ def test_any_message_becomes_bytes(transport: Transport, message: bytes, number:
 @given(message=MESSAGES, number=st.integers(1, 2**32 - 1))
 def test_who_does_not_count_encodes_once(transport: Transport, message: str, number: int) -> None:
     """Without `counts` the number makes no difference; with it, it does."""
-    first = transport.encode(message.encode(), number)
-    again = transport.encode(message.encode(), 0)
+    first = transport.encode(message.encode(), number, b"")
+    again = transport.encode(message.encode(), 0, b"")
     assert (first != again) == transport.counts
 
 
@@ -99,8 +99,16 @@ def test_messages_come_back(transport: Transport, messages: list[str], retry: fl
     read = READERS[transport.name]
     stream = transport.greeting(retry) + transport.heartbeat
     for number, message in enumerate(messages, 1):
-        stream += transport.encode(message.encode(), number) + transport.heartbeat
+        stream += transport.encode(message.encode(), number, b"") + transport.heartbeat
     assert read(stream) == messages
+
+
+@every
+@given(message=MESSAGES)
+def test_published_messages_are_messages(transport: Transport, message: str) -> None:
+    """What was published becomes bytes too, and doesn't disturb what comes after it."""
+    stream = transport.encode(message.encode(), 1, b"ada") + transport.encode(b"next", 2, b"")
+    assert READERS[transport.name](stream)[-1] == "next"
 
 
 @every

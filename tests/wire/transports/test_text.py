@@ -17,7 +17,7 @@ from encke.wire.transports.text import TRANSPORT
 )
 def test_messages(message: bytes, number: int, encoded: bytes) -> None:
     """A message is the article's line with its number, and otherwise as it was sent."""
-    assert TRANSPORT.encode(message, number) == encoded
+    assert TRANSPORT.encode(message, number, b"") == encoded
 
 
 def test_head() -> None:

@@ -19,8 +19,9 @@ class Transport(msgspec.Struct, frozen=True, kw_only=True):
     headers: Fields
     """Of the response's head, besides those that every stream has."""
 
-    encode: Callable[[bytes, int], bytes]
-    """(message, its number on this connection, from 1) -> bytes."""
+    encode: Callable[[bytes, int, bytes], bytes]
+    """(message, its number on this connection, from 1; who published it, or empty if it was
+    sent to this user) -> bytes."""
 
     counts: bool
     """Whether `encode` looks at the number; if not, a message is encoded once for all."""

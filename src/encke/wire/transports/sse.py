@@ -3,12 +3,23 @@
 A message of several lines becomes several ``data:`` lines; the browser joins them
 with LF again. The format has three line ends (LF, CRLF, CR) and can't tell them
 apart, so a CR of the message arrives as LF. (9.2.6)
+
+What somebody published to his subscribers is an event of another type, whose data says in one
+line of JSON who it was::
+
+    event: friend
+    data: {"from":"123","data":"Hello World"}
 """
+
+import msgspec
 
 from .base import Transport
 
 
-def _encode(message: bytes, _number: int) -> bytes:
+def _encode(message: bytes, _number: int, publisher: bytes) -> bytes:
+    if publisher:
+        data = msgspec.json.encode(message.decode())
+        return b'event: friend\ndata: {"from":"%b","data":%b}\n\n' % (publisher, data)
     if b"\r" in message:
         message = message.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     if b"\n" in message:

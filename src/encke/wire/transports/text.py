@@ -9,7 +9,7 @@ the sandbox keeps a message that has markup in it from running any script.
 from .base import Transport
 
 
-def _encode(message: bytes, number: int) -> bytes:
+def _encode(message: bytes, number: int, _publisher: bytes) -> bytes:
     return b"Recvd msg #%d: '%b'\n" % (number, message)
 
 

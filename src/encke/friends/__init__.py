@@ -1,0 +1,1 @@
+"""Friends: who is subscribed to whom, kept in SQLite or PostgreSQL."""

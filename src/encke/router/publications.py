@@ -1,0 +1,158 @@
+"""Publications that wait for their subscribers, in the order in which they go out.
+
+Whoever has the map (dispatch, or the gateway's own router) gets publications in here, takes
+`lookup`s out, has them answered by the friends' store, and gives the answers to `found`, which
+says whom to deliver to. A publication for very many is looked up page by page::
+
+    add --> waiting --> lookup: the first pages of many publications --> found --> delivered
+                          ^                                               |
+                          |   and the next page of one that has more  <--- more: it's large
+                          |
+            held: behind a large one in the same lane
+
+Invariants:
+- Publications of one lane (a sender) go out in the order in which they were added: those
+  behind a large one are held until its last page is out. Other lanes go on meanwhile.
+- One lookup is under way at a time; it names at most BATCH first pages and one further page.
+- What waits is bounded by whoever adds: by the gateways' windows.
+
+Pure. May import: msgspec.
+"""
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Generic, TypeVar
+
+import msgspec
+
+FIRST_PAGE = 256
+"""Subscribers looked up with the first page; nearly everyone has fewer."""
+
+NEXT_PAGE = 512
+"""Subscribers of each further page: some 0.5 ms to look up, 4 ms of writes if all are there."""
+
+BATCH = 256
+"""Publications whose first page is looked up together."""
+
+Origin = TypeVar("Origin")
+
+
+class Publication(msgspec.Struct, Generic[Origin]):
+    """A message of `publisher` to everyone subscribed to him, and to himself."""
+
+    origin: Origin
+    """Whoever added it knows it by `origin` and `index`."""
+    index: int
+    publisher: bytes
+    message: bytes
+    lane: Hashable
+    after: bytes | None = None
+    """The last subscriber that was looked up; None: none was."""
+
+
+class Found(msgspec.Struct, Generic[Origin]):
+    """A page of a publication: whom it goes to; `last`: there's no other page."""
+
+    publication: Publication[Origin]
+    ids: Sequence[bytes]
+    last: bool
+
+
+class Publications(Generic[Origin]):
+    """See the module's head."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Publication[Origin]] = deque()
+        self._large: deque[Publication[Origin]] = deque()  # have further pages, by turns
+        self._held: dict[Hashable, deque[Publication[Origin]]] = {}  # by the lane of a large one
+        self._asked: list[Publication[Origin]] = []
+
+    def __bool__(self) -> bool:
+        """Whether there's something to look up that isn't being looked up."""
+        return not self._asked and bool(self._waiting or self._large)
+
+    def add(self, publications: Iterable[Publication[Origin]]) -> None:
+        """Put them behind all others of their lanes."""
+        self._waiting.extend(publications)
+
+    def lookup(self) -> list[tuple[bytes, bytes | None, int]]:
+        """What to look up next: (publisher, the subscriber to begin after, how many) each.
+
+        Call it only if `bool(self)`, and answer it with `found` or `failed`.
+        """
+        asked = self._asked
+        while self._waiting and len(asked) < BATCH:
+            publication = self._waiting.popleft()
+            held = self._held.get(publication.lane)
+            if held is None:
+                asked.append(publication)
+            else:
+                held.append(publication)
+        if self._large:
+            asked.append(self._large.popleft())
+        return [
+            (each.publisher, each.after, FIRST_PAGE if each.after is None else NEXT_PAGE)
+            for each in asked
+        ]
+
+    def found(self, pages: Sequence[tuple[Sequence[bytes], bool]]) -> list[Found[Origin]]:
+        """The answers to the first `len(pages)` of the lookup: (subscribers, whether there are
+        more) each. The others will be in the next lookup."""
+        asked, self._asked = self._asked, []
+        answered: list[Found[Origin]] = []
+        for publication, (subscribers, more) in zip(asked, pages, strict=False):
+            if publication.lane in self._held and publication.after is None:
+                self._held[publication.lane].append(publication)  # one before it turned out large
+                continue
+            answered.append(self._answered(publication, subscribers, more))
+        self._ask_again(asked[len(pages) :])
+        return answered
+
+    def failed(self) -> list[Publication[Origin]]:
+        """The lookup couldn't be answered; returns its publications, which are given up, and
+        with a large one nothing behind it."""
+        asked, self._asked = self._asked, []
+        for publication in asked:
+            if publication.after is not None:
+                self._release(publication.lane)
+        return asked
+
+    def drop(self, ended: Callable[[Origin], bool]) -> None:
+        """Forget those, not being looked up, whose origin has `ended`."""
+        self._waiting = deque(it for it in self._waiting if not ended(it.origin))
+        for held in self._held.values():
+            staying = [it for it in held if not ended(it.origin)]
+            held.clear()
+            held.extend(staying)
+        for publication in [it for it in self._large if ended(it.origin)]:
+            self._large.remove(publication)
+            self._release(publication.lane)
+
+    def _answered(
+        self, publication: Publication[Origin], subscribers: Sequence[bytes], more: bool
+    ) -> Found[Origin]:
+        ids, publisher = subscribers, publication.publisher
+        if publisher in ids:
+            ids = [id for id in ids if id != publisher]
+        first = publication.after is None
+        if first:
+            ids = [publisher, *ids]
+        if more:
+            publication.after = subscribers[-1]
+            self._large.append(publication)
+            if first:
+                self._held[publication.lane] = deque()
+        elif not first:
+            self._release(publication.lane)
+        return Found(publication, ids, not more)
+
+    def _ask_again(self, unanswered: list[Publication[Origin]]) -> None:
+        for publication in reversed(unanswered):
+            if publication.after is not None:
+                self._large.appendleft(publication)
+            else:
+                self._waiting.appendleft(publication)
+
+    def _release(self, lane: Hashable) -> None:
+        """The large one of `lane` is out: those behind it are next."""
+        self._waiting.extendleft(reversed(self._held.pop(lane)))

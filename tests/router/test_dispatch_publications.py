@@ -1,0 +1,223 @@
+"""The dispatcher: publications, and messages from and for other nodes."""
+
+from array import array
+
+from encke.router.dispatch import PUBLISHED_UNDER_WAY, Dispatcher
+from encke.wire.link import Hello, LoggedIn, Login, Ready, Result, Send, Status, Synced, Verb
+
+from .test_dispatch import A1, B1, B2, C1, A, B, C, ack, delivers, linked, log_in, result
+
+
+def publish(batch: int, *pairs: tuple[bytes, bytes], wait: bool = False, lane: int = 7) -> Send:
+    ids, messages = [id for id, _ in pairs], [message for _, message in pairs]
+    return Send(batch, ids, messages, Verb.PUBLISH, wait, array("I", [lane] * len(pairs)))
+
+
+def wants_lookup(dispatcher: Dispatcher) -> bool:
+    return dispatcher.wants_lookup
+
+
+def test_a_publication_reaches_subscribers_and_publisher() -> None:
+    """It's looked up, then delivered to everyone who is online; the RESULT counts them all."""
+    dispatcher = linked(A, B, C)
+    log_in(dispatcher, ada=A1, ben=B1)
+    log_in(dispatcher, ben=B2, cid=C1)
+    assert dispatcher.received(A, publish(5, (b"ada", b"news"))) == []
+    assert wants_lookup(dispatcher)
+    assert [publisher for publisher, _, _ in dispatcher.publications.lookup()] == [b"ada"]
+    assert not wants_lookup(dispatcher)
+    sent = delivers(dispatcher.found([([b"ben", b"offline"], False)]))
+    assert sent.keys() == {A, B}
+    assert sent[A].publishers == sent[B].publishers == [b"ada"]
+    assert sent[A].messages == sent[B].messages == [b"news"]
+    assert sent[A].handles == array("Q", [A1])
+    assert sent[B].handles == array("Q", [B1, B2])
+    assert dispatcher.received(B, ack(sent[B], 0, 1)) == []
+    assert dispatcher.received(A, ack(sent[A])) == result(A, 5, 2)
+
+
+def test_a_large_publication_is_one_result() -> None:
+    """However many pages it takes, the sender is answered once, with the sum."""
+    dispatcher = linked(A, B)
+    log_in(dispatcher, ben=B1, cid=B2)
+    dispatcher.received(A, publish(1, (b"ada", b"news")))
+    dispatcher.publications.lookup()
+    first = delivers(dispatcher.found([([b"ben"], True)]))
+    assert dispatcher.received(B, ack(first[B])) == []  # there is another page
+    dispatcher.publications.lookup()
+    second = delivers(dispatcher.found([([b"cid"], False)]))
+    assert dispatcher.received(B, ack(second[B])) == result(A, 1, 2)
+
+
+def test_nobody_online() -> None:
+    """Without anyone online it's answered as soon as it has been looked up."""
+    dispatcher = linked(A)
+    dispatcher.received(A, publish(1, (b"ada", b"news"), (b"ben", b"news")))
+    dispatcher.publications.lookup()
+    assert dispatcher.found([([b"x"], False)]) == []
+    dispatcher.publications.lookup()
+    assert dispatcher.found([([], False)]) == result(A, 1, 0, 0)
+
+
+def test_an_unknown_audience_fails() -> None:
+    """If the store is away, the sender hears which messages failed, and why."""
+    dispatcher = linked(A)
+    dispatcher.received(A, publish(1, (b"ada", b"1"), (b"ada", b"2")))
+    dispatcher.publications.lookup()
+    assert dispatcher.found([([], False)]) == []
+    dispatcher.publications.lookup()
+    statuses = bytes([Status.OK, Status.UNKNOWN])
+    assert dispatcher.unknown(Status.UNKNOWN) == [(A, Result(1, array("I", [0, 0]), statuses))]
+
+
+def test_lookups_wait_for_deliveries() -> None:
+    """While many deliveries of publications are under way, no more is looked up; sends go on."""
+    dispatcher = linked(A, B)
+    everyone = [b"%d" % number for number in range(PUBLISHED_UNDER_WAY)]
+    handles = array("Q", [B1 + number for number in range(PUBLISHED_UNDER_WAY)])
+    dispatcher.received(B, Login(handles, everyone))
+    dispatcher.received(A, publish(1, (b"ada", b"1"), (b"ada", b"2")))
+    dispatcher.publications.lookup()
+    sent = delivers(dispatcher.found([(everyone, False)]))
+    assert not wants_lookup(dispatcher)
+    assert delivers(dispatcher.received(A, Send(2, [b"7"], [b"m"]))).keys() == {B}
+    dispatcher.received(B, ack(sent[B]))
+    assert wants_lookup(dispatcher)
+
+
+def test_a_dead_publisher() -> None:
+    """What a dead gateway wanted published is forgotten, also while it's looked up."""
+    dispatcher = linked(A, B)
+    log_in(dispatcher, ben=B1)
+    dispatcher.received(A, publish(1, (b"ada", b"1")))
+    dispatcher.publications.lookup()
+    dispatcher.received(A, publish(2, (b"ada", b"2")))
+    assert dispatcher.gone(A) == []
+    sent = delivers(dispatcher.found([([b"ben"], False)]))
+    assert dispatcher.received(B, ack(sent[B])) == []
+    assert not wants_lookup(dispatcher)
+
+
+class Others:
+    """The other nodes: takes down what it's told, and takes messages if it is `up`."""
+
+    def __init__(self) -> None:
+        self.up = True
+        self.forwarded: list[tuple[Verb, bytes, bytes]] = []
+        self.asked: list[tuple[Verb, bytes, bytes, int]] = []
+        self.new: list[tuple[int, array[int]]] = []
+
+    def forward(self, verb: Verb, ids: list[bytes], messages: list[bytes]) -> bytes | None:
+        if not self.up:
+            return bytes([Status.KEPT] * len(ids))
+        self.forwarded += [(verb, *pair) for pair in zip(ids, messages, strict=True)]
+        return None
+
+    def ask(self, verb: Verb, id: bytes, message: bytes, ticket: int) -> bool:
+        if self.up:
+            self.asked.append((verb, id, message, ticket))
+        return self.up
+
+    def logged_in(self, gateway: int, handles: "array[int]") -> None:
+        self.new.append((gateway, handles))
+
+
+def joined() -> tuple[Dispatcher, Others]:
+    """A dispatcher of a node with others, two gateways, and `ben` on the second."""
+    others = Others()
+    dispatcher = Dispatcher(peers=others)
+    for gateway in (A, B):
+        dispatcher.linked(Hello(gateway))
+        assert dispatcher.received(gateway, Synced()) == [(gateway, Ready())]
+    assert dispatcher.received(B, Login(array("Q", [B1]), [b"ben"])) == []
+    assert dispatcher.reachable(*others.new.pop()) == [(B, LoggedIn(array("Q", [B1])))]
+    assert dispatcher.map.changes == {b"ben": True}
+    return dispatcher, others
+
+
+def test_a_login_waits_for_the_others() -> None:
+    """LOGGED_IN comes once the others reach the connection; not to a gateway that has died."""
+    dispatcher, others = joined()
+    assert dispatcher.received(A, Login(array("Q", [A1]), [b"ada"])) == []
+    dispatcher.gone(A)
+    assert dispatcher.reachable(*others.new.pop()) == []
+    assert dispatcher.map.changes == {b"ben": True, b"ada": False}
+
+
+def test_every_message_is_handed_on() -> None:
+    """A message goes to the connections here, and to the other nodes."""
+    dispatcher, others = joined()
+    sent = delivers(dispatcher.received(A, Send(1, [b"ben"], [b"hi"])))
+    assert others.forwarded == [(Verb.SEND, b"ben", b"hi")]
+    assert dispatcher.received(B, ack(sent[B])) == result(A, 1, 1)
+    assert dispatcher.received(A, Send(2, [b"ada"], [b"hi"])) == result(A, 2, 0)
+    dispatcher.received(A, publish(3, (b"ben", b"news")))
+    assert others.forwarded[2:] == [(Verb.PUBLISH, b"ben", b"news")]
+
+
+def test_what_could_not_be_handed_on() -> None:
+    """The sender hears of it, with the connections that got it here."""
+    dispatcher, others = joined()
+    others.up = False
+    sent = delivers(dispatcher.received(A, Send(1, [b"ben", b"ada"], [b"hi", b"hi"])))
+    kept = bytes([Status.KEPT] * 2)
+    assert dispatcher.received(B, ack(sent[B])) == [(A, Result(1, array("I", [1, 0]), kept))]
+
+
+def test_all_nodes_are_asked() -> None:
+    """With `wait` the RESULT comes once all nodes have answered, and counts theirs."""
+    dispatcher, others = joined()
+    frame = Send(1, [b"ben", b"ada"], [b"hi", b"ho"], wait=True)
+    sent = delivers(dispatcher.received(A, frame))
+    assert not others.forwarded
+    assert [it[:3] for it in others.asked] == [
+        (Verb.SEND, b"ben", b"hi"), (Verb.SEND, b"ada", b"ho"),
+    ]  # fmt: skip
+    first, second = (it[3] for it in others.asked)
+    assert dispatcher.answered(first, 3) == []
+    assert dispatcher.received(B, ack(sent[B])) == []
+    assert dispatcher.answered(second, None) == [
+        (A, Result(1, array("I", [4, 0]), bytes([Status.OK, Status.UNANSWERED])))
+    ]
+
+
+def test_who_asks_for_all_gets_none_if_they_are_away() -> None:
+    """With `wait`, a message that can't be handed on isn't delivered here either."""
+    dispatcher, others = joined()
+    others.up = False
+    frame = Send(1, [b"ben"], [b"hi"], wait=True)
+    kept = [(A, Result(1, array("I", [0]), bytes([Status.KEPT])))]
+    assert dispatcher.received(A, frame) == kept
+    assert dispatcher.received(A, publish(1, (b"ben", b"news"), wait=True)) == kept
+    assert not wants_lookup(dispatcher)
+
+
+def test_messages_of_other_nodes() -> None:
+    """They are delivered here, handed on to nobody, and answered if that's wanted."""
+    dispatcher, others = joined()
+    sent = delivers(dispatcher.remote(Verb.SEND, [b"ben", b"ada"], [b"hi", b"ho"]))
+    assert dispatcher.remote_bytes > 0
+    assert dispatcher.received(B, ack(sent[B])) == []
+    assert dispatcher.remote_bytes == 0
+    assert dispatcher.concluded == []
+    sent = delivers(dispatcher.remote(Verb.SEND, [b"ben"], [b"hi"], ticket=9))
+    dispatcher.received(B, ack(sent[B]))
+    assert dispatcher.concluded == [(9, 1)]
+    dispatcher.concluded.clear()
+    assert dispatcher.remote(Verb.PUBLISH, [b"ada"], [b"news"], ticket=10) == []
+    dispatcher.publications.lookup()
+    sent = delivers(dispatcher.found([([b"ben"], False)]))
+    assert sent[B].publishers == [b"ada"]
+    dispatcher.received(B, ack(sent[B]))
+    assert dispatcher.concluded == [(10, 1)]
+    assert not others.forwarded
+
+
+def test_a_remote_publication_that_fails_says_nothing() -> None:
+    """Without the store the asking node gets no count, rather than a wrong one."""
+    dispatcher, _ = joined()
+    dispatcher.remote(Verb.PUBLISH, [b"ada"], [b"news"], ticket=9)
+    dispatcher.publications.lookup()
+    assert dispatcher.unknown(Status.UNKNOWN) == []
+    assert dispatcher.concluded == []
+    assert dispatcher.remote_bytes == 0
