@@ -58,6 +58,9 @@ class Field(enum.IntEnum):
     SLOW_CLIENTS = enum.auto()  # closed because their queue was full
     ACCEPT_PAUSES = enum.auto()  # accept() refused for want of files or memory
     BYTES_OUT = enum.auto()  # written to clients
+    PUBLISHED = enum.auto()  # of MESSAGES, those published to subscribers
+    SUBSCRIBERS_READ = enum.auto()  # subscribers that the friends' store named
+    LOOKUPS_FAILED = enum.auto()  # publications whose subscribers it couldn't name
 
 
 COUNTERS = tuple(range(Field.ACCEPTED, len(Field)))

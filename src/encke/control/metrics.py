@@ -37,6 +37,9 @@ _COUNTERS = {
     "slow_clients": "Streams closed because their client read too slowly.",
     "accept_pauses": "Pauses of accepting for want of files or memory.",
     "bytes_out": "Bytes written to clients.",
+    "published": "Of the messages taken, those that were published to subscribers.",
+    "subscribers_read": "Subscribers that the friends' store named.",
+    "lookups_failed": "Publications whose subscribers the friends' store couldn't name.",
 }
 _PROCESS_GAUGES = {
     "memory_bytes": "Memory of the process (PSS).",

@@ -75,6 +75,9 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
     slow_clients: int
     accept_pauses: int
     bytes_out: int
+    published: int
+    subscribers_read: int
+    lookups_failed: int
     memory_bytes: int
     processes: list[ProcessState]
 

@@ -1,6 +1,6 @@
 """Taking a router's lookups to the friends' store, one at a time, a turn each.
 
-May import: this room, reactor, errors, log, wire.link.
+May import: this room, reactor, scoreboard, errors, log, wire.link.
 """
 
 import time
@@ -10,6 +10,7 @@ from typing import Protocol
 from .. import log
 from ..errors import StoreError
 from ..reactor.loop import Reactor
+from ..scoreboard import Field
 from ..wire.link import Status
 from .directory import Directory, Lookup
 from .opening import open_directory
@@ -17,6 +18,14 @@ from .store import Page
 
 COMPLAINT_PAUSE = 10.0
 """Seconds between two log lines about a store that is away."""
+
+
+class Counts(Protocol):
+    """Counters by Field."""
+
+    def __getitem__(self, field: int) -> int: ...
+
+    def __setitem__(self, field: int, value: int) -> None: ...
 
 
 class Owner(Protocol):
@@ -39,12 +48,17 @@ class Owner(Protocol):
 class Lookups:
     """`pump` it at the end of each turn."""
 
-    def __init__(self, reactor: Reactor, friends: str, data: str, owner: Owner) -> None:
-        """`friends` and `data` say which store, as in the settings; it's opened when needed."""
+    def __init__(
+        self, reactor: Reactor, friends: str, data: str, owner: Owner, counts: Counts
+    ) -> None:
+        """`friends` and `data` say which store, as in the settings; it's opened when needed.
+        What is looked up is counted in `counts`."""
         self._reactor = reactor
         self._friends = friends
         self._data = data
         self._owner = owner
+        self._counts = counts
+        self._wanted = 0
         self._directory: Directory | None = None
         self._asking = False
         self._complain_at = 0.0
@@ -55,6 +69,7 @@ class Lookups:
         if self._asking or not owner.wants_lookup:
             return
         wanted = owner.lookup()
+        self._wanted = len(wanted)
         if self._friends == "off":
             self._done(None, Status.OFF)
             return
@@ -78,8 +93,10 @@ class Lookups:
 
     def _done(self, pages: list[Page] | None, otherwise: Status) -> None:
         if pages is None:
+            self._counts[Field.LOOKUPS_FAILED] += self._wanted
             self._owner.unknown(otherwise)
         else:
+            self._counts[Field.SUBSCRIBERS_READ] += sum(len(page.ids) for page in pages)
             self._owner.found([(page.ids, page.more) for page in pages])
         if self._owner.wants_lookup:
             self._reactor.again(0)

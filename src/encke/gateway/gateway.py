@@ -232,6 +232,8 @@ class Gateway:
         counts[Field.STREAMS] = connections.streams
         counts[Field.CAPACITY] = self._capacity
         counts[Field.USERS] = self._router.users
+        for own, count in self._router.counts.items():
+            counts[own] = count
         counts[Field.QUEUED_BYTES] = connections.outbox.tail_bytes
         counts[Field.BYTES_OUT] = connections.outbox.bytes_out
         for field in range(Field.CONNECTIONS, len(Field)):

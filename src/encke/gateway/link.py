@@ -14,8 +14,9 @@ May import: port, reactor, wire.link.
 
 import socket
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, chain, islice, pairwise
+from types import MappingProxyType
 
 import msgspec
 
@@ -67,6 +68,7 @@ class LinkedRouter:
     """A port.Router over a Unix socket."""
 
     users = 0
+    counts: Mapping[int, int] = MappingProxyType({})
 
     def __init__(self, reactor: Reactor, path: str, gateway: int, window: int) -> None:
         self._reactor = reactor

@@ -1,6 +1,7 @@
 """The router in the gateway's own process: for a node with one gateway.
 
-May import: port, friends, reactor, router.map, router.publications, settings, wire.link.
+May import: port, friends, reactor, router.map, router.publications, scoreboard,
+settings, wire.link.
 """
 
 from array import array
@@ -13,6 +14,7 @@ from ..friends.lookups import Lookups
 from ..reactor.loop import Reactor
 from ..router.map import RouterMap
 from ..router.publications import Publication, Publications
+from ..scoreboard import Field
 from ..settings import Settings, friends_store
 from ..wire.link import Status, Verb
 from .port import SEND, Client, Order, Sender, Target
@@ -40,7 +42,10 @@ class LocalRouter:
         self._budget = DELIVERIES_A_TURN
         self._waiting: deque[tuple[Sender, list[bytes], list[bytes]]] = deque()
         self._publications: Publications[_Published] = Publications()
-        self._lookups = Lookups(reactor, friends_store(settings), settings.data, self)
+        self.counts: dict[int, int] = dict.fromkeys(
+            (Field.SUBSCRIBERS_READ, Field.LOOKUPS_FAILED), 0
+        )
+        self._lookups = Lookups(reactor, friends_store(settings), settings.data, self, self.counts)
         self._window = settings.window
         self._publishing = 0  # bytes of publications that aren't done with
         self.full = False

@@ -7,7 +7,7 @@ it is told back. The gateway can't tell the two apart.
 May import: wire.link, for its words.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -86,6 +86,10 @@ class Router(Protocol):
     @property
     def users(self) -> int:
         """User ids that are logged in here, if the map is in this process, else 0."""
+
+    @property
+    def counts(self) -> Mapping[int, int]:
+        """What it counts itself, if it's in this process, by scoreboard.Field."""
 
     def login(self, handle: int, id: bytes) -> None:
         """Log a connection in; `Client.logged_in` tells when it's done."""

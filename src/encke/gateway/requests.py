@@ -11,6 +11,7 @@ import os
 import time
 
 from ..scoreboard import Field
+from ..wire.link import Verb
 from ..wire.request import END, Event, Refusal, Request
 from ..wire.response import CONTINUE, response
 from ..wire.response import problem as problem_response
@@ -113,6 +114,8 @@ class Requests:
 
     def delivered(self, answer: Message, connections: int, forwarded: int) -> None:
         self._counts[Field.MESSAGES] += 1
+        if answer.order.verb is Verb.PUBLISH:
+            self._counts[Field.PUBLISHED] += 1
         if self._in_cluster and not answer.order.wait:
             known = b"true" if forwarded else b"false"
             body = b'{"delivered": %d, "forwarded": %b}' % (connections, known)
@@ -130,6 +133,8 @@ class Requests:
 
     def accepted(self, answer: Messages, accepted: int, delivered: int, forwarded: int) -> None:
         self._counts[Field.MESSAGES] += accepted
+        if answer.order.verb is Verb.PUBLISH:
+            self._counts[Field.PUBLISHED] += accepted
         more = b""
         if self._in_cluster and not answer.order.wait:
             more = b', "forwarded": %d' % forwarded

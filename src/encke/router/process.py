@@ -40,7 +40,7 @@ class RouterProcess:
         self._scoreboard = scoreboard
         self._row = row
         self._links: dict[int, Channel] = {}
-        self._lookups = Lookups(reactor, friends_store(settings), settings.data, self)
+        self._lookups = Lookups(reactor, friends_store(settings), settings.data, self, row)
         self._dispatcher = Dispatcher(expected)
         reactor.add(listener.fileno(), IN, self._accept)
         reactor.every(TICK, self._tick)
