@@ -1,5 +1,6 @@
 """encke flood: what it makes of bytes, and of its plan. Whole floods: test_flood_runs."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,8 @@ class Read:
         self.violations: list[str] = []
         self.latency = Histogram()
         self.tally = memoryview(bytearray(8)).cast("I")
-        self.streams = Streams(2, self.latency, self.tally, self._violated)
+        self.sums = memoryview(bytearray(16)).cast("Q")
+        self.streams = Streams(2, self.latency, self.tally, self._violated, self.sums)
         self.streams.take(7, 1)
         self.streams.phase[7] = HEAD
         self.bad: Reason | None = None
@@ -47,10 +49,11 @@ class Read:
         return self.streams.messages
 
     @property
-    def all(self) -> tuple[int, int, list[str], Reason | None, int]:
+    def all(self) -> tuple[int, int, list[str], Reason | None, int, list[int]]:
         """All that must not depend on the cuts."""
         phase = self.streams.phase[7] if self.bad is None else FREE
-        return self.messages, self.latency.count, self.violations, self.bad, phase
+        latencies = self.latency.count
+        return self.messages, latencies, self.violations, self.bad, phase, list(self.sums)
 
     def _violated(self, stream: int, detail: str) -> None:
         assert stream == 1
@@ -69,10 +72,15 @@ def stamped(sender: int, sequence: int, text: bytes = b"") -> bytes:
     return b"t=1000000 s=%d.%d %b" % (sender, sequence, text)
 
 
+def published(key: int, text: bytes = b"") -> bytes:
+    return b"t=1000000 p=%d %b" % (key, text)
+
+
 texts = st.one_of(
     st.binary(max_size=30),
     st.binary(min_size=90, max_size=300),
     st.builds(stamped, st.integers(0, 3), st.integers(1, 5), st.binary(max_size=150)),
+    st.builds(published, st.integers(0, 3), st.binary(max_size=150)),
 )
 bodies = st.one_of(
     st.builds(
@@ -122,7 +130,8 @@ def test_messages_are_counted(messages: list[bytes], size: int) -> None:
     body += b"20\r\nRecvd msg"
     read = Read(*(body[at : at + size] for at in range(0, len(body), size)))
     assert (read.messages, read.bad) == (len(messages), None)
-    assert read.latency.count == sum(b"t=1000000 s=" in message for message in messages)
+    stamp = re.compile(rb"t=\d{1,19} (s=\d{1,18}\.\d{1,9}|p=\d{1,19})(?!\d)")
+    assert read.latency.count == sum(bool(stamp.match(message)) for message in messages)
 
 
 def test_nothing_is_kept_between_messages() -> None:
@@ -184,6 +193,18 @@ def test_verify_senders(stamps: list[tuple[int, int]], violations: int) -> None:
     assert len(Read(TEXT, *chunks).violations) == violations
     events = [chunk(b"data: %b\n\n" % stamped(*stamp)) for stamp in stamps]
     assert len(Read(EVENTS, *events).violations) == violations
+
+
+@pytest.mark.parametrize("keys", [[], [3], [2**63 - 1] * 3, [1, 2, 3]])
+def test_sums_of_keys(keys: list[int]) -> None:
+    """The keys of publications are summed up for their stream, modulo 2^64, in the article's
+    stream and as a friend's event; no number is due next."""
+    article = [recvd(n, published(key)) for n, key in enumerate(keys, 1)]
+    event = b'event: friend\ndata: {"from":"17","data":"%b"}\n\n'
+    events = [chunk(event % published(key, b"Hello")) for key in keys]
+    for read in (Read(TEXT, *article), Read(EVENTS, *events)):
+        assert list(read.sums) == [0, sum(keys) % 2**64]
+        assert (read.messages, read.violations, read.latency.count) == (len(keys), [], len(keys))
 
 
 def test_latency_is_that_of_the_whole_message() -> None:

@@ -35,6 +35,7 @@ from encke.tools.bench import peers
 from encke.tools.generate.compose import Composer
 from encke.tools.generate.draw import draws, uniform, zipf
 from encke.tools.generate.plan import Distribution, Plan
+from encke.tools.load.stamp import key
 
 GENERATE = [sys.executable, "-m", "encke", "generate"]
 
@@ -87,7 +88,14 @@ def test_each_is_drawn_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "plan", [Plan(first_id=2, max_id=1), Plan(each=True, count=1), Plan(senders=5000)]
+    "plan",
+    [
+        Plan(first_id=2, max_id=1),
+        Plan(each=True, count=1),
+        Plan(senders=5000),
+        Plan(sums="file", publish=True),
+        Plan(sums="file", stamp=True),
+    ],
 )
 def test_what_cannot_be_done(plan: Plan) -> None:
     """Flags that contradict each other are refused."""
@@ -103,6 +111,8 @@ def test_compose() -> None:
     assert re.fullmatch(rb"t=\d{19} s=12\.34 Hi\.+", message)
     assert len(message) == 80
     assert Composer(b"", 0, stamped=True).compose(1, 2).endswith(b" s=1.2")
+    published = Composer(b"Hi", 0, stamped=True, published=True).compose(1, 2)
+    assert re.fullmatch(rb"t=\d{19} p=%d Hi" % key(1, 2), published)
 
 
 # ---- together with flood ---------------------------------------------------------------
@@ -305,6 +315,38 @@ def test_partly_taken_bodies(tmp_path: Path) -> None:
     numbers = array("I")
     numbers.frombytes(counts.read_bytes())
     assert numbers.tolist() == [1, 1, 1, 0, 0] + [1] * 15
+
+
+@pytest.mark.parametrize("way", [(), ("--ndjson", "--batch", "7")], ids=["posts", "ndjson"])
+def test_publish(tmp_path: Path, way: tuple[str, ...]) -> None:
+    """What was published is counted for its publisher, and its keys are summed up: each once."""
+    due: Counter[int] = Counter()
+    keys: Counter[int] = Counter()
+
+    def serve(request: bytes) -> bytes:
+        path = request.split()[1]
+        messages = re.findall(rb'\{"id":"(\d+)","data":"t=\d+ p=(\d+) Hello"\}\n', request)
+        if not way:
+            body = request.partition(b"\r\n\r\n")[2]
+            messages = re.findall(rb"/publish/(\d+) .*t=\d+ p=(\d+) Hello", request, re.DOTALL)
+            assert body.endswith(b" Hello")
+        else:
+            assert path == b"/publish"
+        for publisher, number in messages:
+            due[int(publisher)] += 1
+            keys[int(publisher)] += int(number)
+        counted = {"accepted": len(messages), "delivered": 3 * len(messages)}
+        return answer("200 OK", json.dumps(counted).encode())
+
+    counts, sums = tmp_path / "counts", tmp_path / "sums"
+    files = ("--counts", str(counts), "--sums", str(sums))
+    with StandIn(serve) as server:
+        some = ("--publish", "--stamp", "--count", "50", "--max-id", "9", *files)
+        code, run, _ = generated(server.url, *some, *way)
+    assert (code, run.accepted, run.delivered) == (0, 50, 150)
+    assert struct.unpack("<9I", counts.read_bytes()) == tuple(due[id] for id in range(1, 10))
+    told = struct.unpack("<9Q", sums.read_bytes())
+    assert told == tuple(keys[id] % 2**64 for id in range(1, 10))
 
 
 def test_keep_alive_ends_in_order() -> None:

@@ -13,9 +13,9 @@ from encke.errors import BadSettings
 from encke.tools.load.board import Board
 from encke.tools.load.histogram import HIGHEST, LOWEST, SIZE, Histogram, duration
 from encke.tools.load.kernel import listening_queues
-from encke.tools.load.stamp import PREFIX, first_sender, said, stamp
+from encke.tools.load.stamp import PREFIX, first_sender, key, publication, said, stamp
 from encke.tools.load.summary import durations
-from encke.tools.load.tallies import tallies
+from encke.tools.load.tallies import sums, tallies
 from encke.tools.load.target import source, target
 
 DURATIONS = st.lists(st.integers(LOWEST, HIGHEST), min_size=1, max_size=200)
@@ -110,7 +110,31 @@ def test_no_stamp(message: bytes) -> None:
     """Any other message is no error, and has no stamp."""
     found = said(message)
     assert found is not None
-    assert found.groups() == (None, None, None, None)
+    assert found.groups() == (None, None, None, None, None)
+
+
+@given(st.integers(1, 4096), st.integers(1, 2**32 - 1))
+def test_a_publication_is_read_again(number: int, publication_number: int) -> None:
+    """Its key is found in the article's stream and in a friend's event, within PREFIX."""
+    due = key(first_sender() + number, publication_number)
+    written = publication(due)
+    article = b"Recvd msg #999999999: '%b" % written
+    event = b'{"from":"%b","data":"%b"}' % (b"x" * 34, written)
+    for message in (written, article, event):
+        found = said(message, 0, PREFIX)
+        assert found is not None
+        assert found[3] is found[4] is None
+        assert int(found[5]) == due
+
+
+def test_keys_differ() -> None:
+    """No two publications of a run have the same key, and keys use all of their 63 bits."""
+    run = first_sender()
+    keys = {key(run + sender, number) for sender in range(4) for number in range(1, 5_000)}
+    assert len(keys) == 4 * 4_999
+    bits = [sum(it >> bit & 1 for it in keys) / len(keys) for bit in range(64)]
+    assert bits[63] == 0
+    assert all(0.48 < share < 0.52 for share in bits[:63])
 
 
 def test_board() -> None:
@@ -130,6 +154,14 @@ def test_tallies_are_in_the_file(tmp_path: Path) -> None:
     counts = tallies(3, str(file))
     counts[1] += 7
     assert file.read_bytes() == struct.pack("<3I", 0, 7, 0)
+
+
+def test_sums_are_in_the_file(tmp_path: Path) -> None:
+    """The same with 64-bit numbers."""
+    file = tmp_path / "sums"
+    kept = sums(2, str(file))
+    kept[1] += 2**64 - 1
+    assert file.read_bytes() == struct.pack("<2Q", 0, 2**64 - 1)
 
 
 def test_tallies_in_no_such_directory(tmp_path: Path) -> None:

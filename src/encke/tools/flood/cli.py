@@ -126,6 +126,12 @@ def flood(
         Path | None,
         typer.Option(metavar="FILE", help="Keep the number of messages of each stream in FILE."),
     ] = None,
+    sums: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Keep the sum of the publications' keys of each stream in FILE."
+        ),
+    ] = None,
     every: Annotated[
         float, typer.Option(min=0.1, metavar="S", help="Seconds between two lines.")
     ] = DEFAULTS.every,
@@ -160,6 +166,10 @@ def flood(
     --counts and compare the two files with `cmp`: they hold a 32-bit number for each user
     (little-endian), and are up to date at any time.
 
+    Of what `encke generate --publish --stamp` publishes each stream gets only some. Each
+    publication has a key, a random number; --sums FILE holds the sum of those that came, a
+    64-bit number for each stream. With --counts it tells whether it were those that were due.
+
     A stream that is opened again, after --churn or a cut, counts anew: what it missed in
     between is no violation, but makes the --counts differ.
 
@@ -189,6 +199,7 @@ def flood(
         churn=churn,
         verify=verify,
         counts=str(counts or ""),
+        sums=str(sums or ""),
         every=every,
         duration=duration,
         json=json,

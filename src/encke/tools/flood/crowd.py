@@ -20,7 +20,7 @@ from typing import NoReturn
 from ..load.board import Board
 from ..load.histogram import Histogram
 from ..load.kernel import listening_queues
-from ..load.tallies import tallies
+from ..load.tallies import sums, tallies
 from ..load.target import source
 from .addresses import Addresses
 from .herd import LATENCY, STOP, WIDTH, Field, Herd
@@ -47,6 +47,7 @@ class Crowd:
         self._spread = spread
         self._addresses = addresses
         self._tallies = tallies(len(addresses), plan.counts)
+        self._sums = sums(len(addresses), plan.sums) if plan.sums else None
         self._herds: dict[int, int] = {}  # pid: control pipe
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         gc.collect()
@@ -116,6 +117,7 @@ class Crowd:
             os.close(other)
         sources = self._spread.sources
         first = number * sources
+        mine = slice(number, None, self._spread.herds)
         _live(
             Herd(
                 self._plan,
@@ -124,7 +126,8 @@ class Crowd:
                 number,
                 sources=[source(run, first + each) for each in range(sources)],
                 row=row,
-                tally=self._tallies[number :: self._spread.herds],
+                tally=self._tallies[mine],
+                sums=self._sums[mine] if self._sums else None,
                 control=control,
                 report=self._report,
             ).run

@@ -80,6 +80,7 @@ class Herd:
         sources: Sequence[str],
         row: "memoryview[int]",
         tally: "memoryview[int]",
+        sums: "memoryview[int] | None",
         control: int,
         report: int,
     ) -> None:
@@ -96,7 +97,7 @@ class Herd:
         self._complaints = 0
         self._queue = Queue(streams)
         self._streams = Streams(
-            streams, Histogram(row[LATENCY:]), tally, self._violated if plan.verify else None
+            streams, Histogram(row[LATENCY:]), tally, self._violated if plan.verify else None, sums
         )
         self._opening: dict[int, float] = {}  # fd: when; the oldest first
         self._poller = select.epoll()

@@ -54,6 +54,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Streams closed and opened again a second, once all were connected."""
     verify: bool = False
     counts: str = ""
+    sums: str = ""
     every: float = 10.0
     duration: float = 0.0
     """0: until Ctrl-C."""

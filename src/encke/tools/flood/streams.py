@@ -15,6 +15,10 @@ and, since a stream may get another descriptor when it's opened again, a row by 
     sequence   Q  8   the how-manieth of this sender's it was
     tally      I  4   messages that came, see load.tallies
 
+and, only if it's asked for, the sum of the keys of the publications that began to come::
+
+    sums       Q  8   see load.stamp
+
 What was cut in the middle of something indivisible (a line, a chunk's size, the first 96
 bytes of a message) waits in a dict for its rest; that's a few streams at any time.
 
@@ -34,7 +38,7 @@ from enum import IntEnum
 
 from ...errors import EnckeError
 from ..load.histogram import Histogram
-from ..load.stamp import PREFIX, said
+from ..load.stamp import PREFIX, SUM, said
 
 FREE, CONNECTING, HEAD, SIZE, DATA, END, TRAILER, RAW, OVER = range(9)
 """HEAD: of the response. SIZE, DATA, END: before a chunk, in it, before the CRLF behind it.
@@ -89,6 +93,7 @@ class Streams:
         latency: Histogram,
         tally: "memoryview[int]",
         violated: Callable[[int, str], None] | None = None,
+        sums: "memoryview[int] | None" = None,
     ) -> None:
         self.phase = bytearray()
         self.stream = array("I")
@@ -101,6 +106,7 @@ class Streams:
         self._tally = tally
         self._latency = latency
         self._violated = violated
+        self._sums = sums
         self._rests: dict[int, bytes] = {}  # of a size, a head, a message's beginning
         self._line_rests: dict[int, bytes] = {}  # the beginning of a line
         self._stamps: dict[int, int] = {}  # of messages of which a part has come
@@ -294,12 +300,16 @@ class Streams:
         """A message begins with data[start:stop]; returns its stamp, 0 if it has none."""
         found = said(data, start, stop)
         assert found is not None
-        number, stamp, sender, sequence = found.groups()
+        number, stamp, sender, sequence, key = found.groups()
         if number is not None:
             self._check_number(fd, int(number))
         if stamp is None:
             return 0
-        if self._violated is not None:
+        if key is not None:
+            if self._sums is not None:
+                stream = self.stream[fd]
+                self._sums[stream] = (self._sums[stream] + int(key)) & SUM
+        elif self._violated is not None:
             self._check_sequence(fd, int(sender), int(sequence))
         return int(stamp)
 

@@ -3,16 +3,18 @@
 May import: tools.load.
 """
 
-from array import array
 from collections import Counter
+from collections.abc import Sequence
 
 from ..load.histogram import Histogram
+from ..load.stamp import SUM, key
 
 
 class Account:
-    """The counts of one run. `tally` has a number for each user, see load.tallies."""
+    """The counts of one run. `tally` has a number for each user, and so has `sums`, if it's
+    wanted; see load.tallies."""
 
-    def __init__(self, tally: "memoryview[int]") -> None:
+    def __init__(self, tally: "memoryview[int]", sums: "memoryview[int] | None" = None) -> None:
         self.sent = 0
         """Messages written; one that is written again counts again."""
         self.accepted = 0
@@ -30,20 +32,28 @@ class Account:
         self.lag = Histogram()
         """How much later than due messages were written."""
         self.tally = tally
+        self.sums = sums
 
     def arrived(self, user: int, delivered: int | None) -> None:
-        """A message was accepted; the server may have said how many connections got it."""
+        """A message to `user` was accepted; the server may have said how many connections got
+        it."""
         self.accepted += 1
         self.delivered += delivered or 0
         self.tally[user] += 1 if delivered is None else delivered
 
-    def all_arrived(self, users: "array[int]", delivered: int) -> None:
-        """These messages were accepted; `delivered` is the sum."""
+    def all_arrived(
+        self, sender: int, users: Sequence[int], sequences: Sequence[int], delivered: int
+    ) -> None:
+        """These messages of `sender`, to users or of publishers, were accepted; `delivered` is
+        the sum."""
         self.accepted += len(users)
         self.delivered += delivered
-        tally = self.tally
+        tally, sums = self.tally, self.sums
         for user in users:
             tally[user] += 1
+        if sums is not None:
+            for user, number in zip(users, sequences, strict=True):
+                sums[user] = (sums[user] + key(sender, number)) & SUM
 
     @property
     def failed(self) -> int:

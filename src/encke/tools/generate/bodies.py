@@ -1,4 +1,4 @@
-"""NDJSON: many messages a request, ``POST /send``, on one connection.
+"""NDJSON: many messages a request, ``POST /send`` or ``/publish``, on one connection.
 
 A body is streamed: its lines leave as chunks, when they are due. It ends after `batch`
 messages, or a second, and its answer says what became of them; the next one begins at
@@ -57,7 +57,7 @@ class Bodies(Connection):
             b"Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
         ) % (target.path, target.host, key)
         escaped = msgspec.json.encode(plan.body)[1:-1]
-        self._composer = Composer(escaped, plan.size, plan.stamp)
+        self._composer = Composer(escaped, plan.size, stamped=plan.stamp, published=plan.publish)
         self._number = number
         self._first = plan.first_id
         self._batch = plan.batch
@@ -118,7 +118,9 @@ class Bodies(Connection):
             accepted = min(accepted, answer.accepted or 0)
             rest = zip(body.users[accepted:], body.sequences[accepted:], strict=True)
             self.refuse(list(rest), status)
-        self._account.all_arrived(body.users[:accepted], answer.delivered or 0)
+        self._account.all_arrived(
+            self._number, body.users[:accepted], body.sequences[:accepted], answer.delivered or 0
+        )
 
     def abandon(self) -> list[Message]:
         owed: list[Message] = []

@@ -29,9 +29,15 @@ def generate(
             metavar="PATH",
             show_default=False,
             help="Where a message is sent; {} stands for the user id. [default: /send/{}; "
-            "with --ndjson /send]",
+            "with --ndjson /send; with --publish /publish/{} and /publish]",
         ),
     ] = "",
+    publish: Annotated[
+        bool,
+        typer.Option(
+            "--publish", help="Publish for random users: to all who are subscribed to them."
+        ),
+    ] = False,
     count: Annotated[
         int, typer.Option("--count", "-c", min=0, metavar="N", help="Messages. 0: no limit.")
     ] = 0,
@@ -122,6 +128,12 @@ def generate(
         Path | None,
         typer.Option(metavar="FILE", help="Keep the number of messages to each user in FILE."),
     ] = None,
+    sums: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Keep the sum of each publisher's keys in FILE (--publish)."
+        ),
+    ] = None,
     api_key: Annotated[
         str,
         typer.Option(
@@ -145,6 +157,7 @@ def generate(
     encke generate --rate 1000 --duration 60 --max-id 10000 --stamp
     encke generate --senders 10 --interval 100 --distribution zipf --max-id 1000000
     encke generate --each --ndjson --max-id 1000000
+    encke generate --publish --ndjson --rate 1000 --max-id 1000000
     encke generate --to http://127.0.0.1:8080 --path '/pub/{}' --count 1000
 
     It tells how many messages were sent, accepted, and (by Encke) delivered; the errors;
@@ -161,6 +174,11 @@ def generate(
     says that it delivered to them; 1 for each message where it doesn't say that of each
     (NDJSON, other servers). `cmp` compares it with the file of `encke flood --counts`.
 
+    With --publish messages go out from random users to their subscribers; then --counts holds
+    how many each has published, and a stamp `t=NANOSECONDS p=KEY`, with a random number as
+    the publication's key. --sums FILE holds the sum of each publisher's keys, 64-bit numbers.
+    Who is subscribed to whom then tells what `encke flood --counts FILE --sums FILE` must have.
+
     Exit codes: 0 all were accepted; 1 not all; 2 wrong usage; 69 no server.
     """
     if interval and rate:
@@ -168,6 +186,7 @@ def generate(
     plan = Plan(
         to=to,
         path=path,
+        publish=publish,
         ndjson=ndjson,
         count=count,
         duration=duration,
@@ -188,6 +207,7 @@ def generate(
         retry=retry,
         timeout=timeout,
         counts=str(counts or ""),
+        sums=str(sums or ""),
         api_key=api_key,
         every=every,
         json=json,

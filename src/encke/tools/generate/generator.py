@@ -18,13 +18,13 @@ from collections.abc import Callable
 from ...errors import BadSettings, Unreachable
 from ..load.signals import Signals
 from ..load.stamp import first_sender
-from ..load.tallies import tallies
+from ..load.tallies import sums, tallies
 from ..load.target import PLACE, target
 from .account import Account
 from .bodies import Bodies
 from .connection import Connection, Message
 from .draw import draws
-from .plan import NDJSON_PATH, POST_PATH, Plan
+from .plan import Plan
 from .poller import Poller
 from .posts import Posts
 
@@ -41,11 +41,12 @@ class Generator:
 
     def __init__(self, plan: Plan) -> None:
         plan.check()
-        path = plan.path or (NDJSON_PATH if plan.ndjson else POST_PATH)
-        if not plan.ndjson and PLACE not in path:
-            raise BadSettings(f"--path {path}: write {PLACE} where the user id stands.")
-        where = target(plan.to.rstrip("/") + path)
-        self.account = Account(tallies(plan.users, plan.counts))
+        if not plan.ndjson and PLACE not in plan.where:
+            raise BadSettings(f"--path {plan.where}: write {PLACE} where the user id stands.")
+        where = target(plan.to.rstrip("/") + plan.where)
+        self.account = Account(
+            tallies(plan.users, plan.counts), sums(plan.users, plan.sums) if plan.sums else None
+        )
         self._plan = plan
         self._poller = Poller()
         self._again: deque[Message] = deque()
@@ -57,6 +58,7 @@ class Generator:
         ]
         self._draws = draws(plan)
         self._sequences = array("I", bytes(4 * plan.users))
+        """By user; of publications the run's number counts instead, which makes a key."""
         self._held: tuple[int, int, int] | None = None
         """(user, sequence, when it was due): drawn, but its connection is full."""
         self._interval = 1e9 / plan.rate if plan.rate else 0.0
@@ -198,8 +200,11 @@ class Generator:
             return None
         self._drawn += 1
         user = next(self._draws)
+        due = due if self._interval else 0
+        if self._plan.publish:
+            return user, self._drawn, due
         self._sequences[user] += 1
-        return user, self._sequences[user], due if self._interval else 0
+        return user, self._sequences[user], due
 
     def _pause(self) -> float:
         """Seconds until there's something to write; TICK at most."""

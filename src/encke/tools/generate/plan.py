@@ -23,8 +23,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     to: str = "http://127.0.0.1:8000"
     path: str = ""
-    """Empty: POST_PATH or NDJSON_PATH."""
+    """Empty: as PATHS say."""
     ndjson: bool = False
+    publish: bool = False
+    """Publish, instead of sending."""
     count: int = 0
     """Messages; 0: no limit."""
     duration: float = 0.0
@@ -50,6 +52,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     retry: bool = False
     timeout: float = 30.0
     counts: str = ""
+    sums: str = ""
     api_key: str = ""
     every: float = 10.0
     json: bool = False
@@ -72,7 +75,19 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             raise BadSettings("--each sends one message to each user: leave --count out.")
         if not 1 <= self.senders <= SENDERS:
             raise BadSettings(f"--senders: 1 to {SENDERS}.")
+        if self.sums and not (self.publish and self.stamp):
+            raise BadSettings("--sums: only what has --publish and --stamp has keys.")
+
+    @property
+    def where(self) -> str:
+        """The path."""
+        return self.path or PATHS[self.publish, self.ndjson]
 
 
-POST_PATH = "/send/{}"
-NDJSON_PATH = "/send"
+PATHS = {
+    (False, False): "/send/{}",
+    (False, True): "/send",
+    (True, False): "/publish/{}",
+    (True, True): "/publish",
+}
+"""By whether it publishes, and by NDJSON."""

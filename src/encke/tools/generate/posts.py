@@ -1,4 +1,4 @@
-"""A request a message: ``POST /send/{id}``, pipelined on one connection.
+"""A request a message: ``POST /send/{id}`` or ``/publish/{id}``, pipelined on one connection.
 
 May import: tools.load, account, compose, connection.
 """
@@ -41,7 +41,10 @@ class Posts(Connection):
             b"%b HTTP/1.1\r\nHost: %b\r\nUser-Agent: encke-generate\r\n%b"
             b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: "
         ) % (after, target.host, key)
-        self._composer = Composer(plan.body.encode(), plan.size, plan.stamp)
+        self._composer = Composer(
+            plan.body.encode(), plan.size, stamped=plan.stamp, published=plan.publish
+        )
+        self._publish = plan.publish
         self._number = number
         self._first = plan.first_id
         self._most = plan.pipeline
@@ -75,10 +78,12 @@ class Posts(Connection):
             return  # an answer to no question; what follows shows what is wrong
         user, sequence, written = self._requests.popleft()
         self._account.answers.record(time.monotonic_ns() - written)
-        if 200 <= status < 300:
-            self._account.arrived(user, answer.delivered)
-        else:
+        if not 200 <= status < 300:
             self.refuse([(user, sequence)], status)
+        elif self._publish:
+            self._account.all_arrived(self._number, [user], [sequence], answer.delivered or 0)
+        else:
+            self._account.arrived(user, answer.delivered)
 
     def abandon(self) -> list[Message]:
         owed = [(user, sequence) for user, sequence, _ in self._requests]

@@ -5,6 +5,8 @@ mapping: it's up to date while the tool runs. ``encke generate --counts sent`` a
 ``encke flood --counts got`` for the same users write the same file if nothing was lost
 or doubled: ``cmp sent got`` proves it.
 
+Beside them, the sums of publications' keys (load.stamp): 64-bit numbers, in the same way.
+
 May import: errors.
 """
 
@@ -19,14 +21,22 @@ def tallies(users: int, file: str = "") -> "memoryview[int]":
 
     Raises BadSettings if it can't be written.
     """
+    return memoryview(_mapped(max(1, users) * 4, file)).cast("I")[:users]
+
+
+def sums(users: int, file: str) -> "memoryview[int]":
+    """The same with 64-bit numbers."""
+    return memoryview(_mapped(max(1, users) * 8, file)).cast("Q")[:users]
+
+
+def _mapped(size: int, file: str) -> mmap.mmap:
     if sys.byteorder != "little":
         raise BadSettings("The counts are written by machines with little-endian numbers only.")
-    size = max(1, users) * 4
     if not file:
-        return memoryview(mmap.mmap(-1, size)).cast("I")[:users]
+        return mmap.mmap(-1, size)
     try:
         with open(file, "w+b") as opened:
             opened.truncate(size)
-            return memoryview(mmap.mmap(opened.fileno(), size)).cast("I")[:users]
+            return mmap.mmap(opened.fileno(), size)
     except OSError as error:
         raise BadSettings(f"{file}: {error.strerror}; name a file that can be written.") from None
