@@ -4,14 +4,18 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import msgspec
 from system.node import until
+
+T = TypeVar("T")
+
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 PROGRAM = Path(sys.executable).parent / "nats-server"
 
@@ -30,15 +34,44 @@ class Count(msgspec.Struct):
     num_subscriptions: int
 
 
+class Routes(msgspec.Struct):
+    """Of /routez: other servers that this one is joined with."""
+
+    num_routes: int
+
+
+class Client(msgspec.Struct):
+    """Of /connz: a client, by the name that it has given itself."""
+
+    name: str = ""
+
+
+class Clients(msgspec.Struct):
+    """Of /connz."""
+
+    connections: list[Client]
+
+
 class NatsServer:
     """One server. It can be killed, and started again on the same port."""
 
     def __init__(
-        self, directory: Path, config: str = "", *, routes: list[str] | None = None
+        self,
+        directory: Path,
+        config: str = "",
+        *,
+        routes: list[str] | None = None,
+        host: str = "127.0.0.1",
+        through: Sequence[str] = (),
     ) -> None:
-        """`config` is added to its configuration; with `routes` it's one of a cluster."""
+        """`config` is added to its configuration; with `routes` it's one of a cluster.
+
+        `through` begins its command, to run it somewhere else; then `host` is its address there.
+        """
         self._directory = directory
         self._config = config
+        self._host = host
+        self._through = list(through)
         if routes is not None:
             self._config += f"""
                 cluster {{ name: test, listen: "127.0.0.1:-1", routes: {routes},
@@ -55,13 +88,14 @@ class NatsServer:
         config = directory / "nats.conf"
         port = self.ports.nats[0].rpartition(":")[2] if self.ports.nats else -1
         config.write_text(
-            f'listen: "127.0.0.1:{port}"\nhttp: "127.0.0.1:-1"\n{self._config}\n', encoding="ascii"
+            f'listen: "{self._host}:{port}"\nhttp: "{self._host}:-1"\n{self._config}\n',
+            encoding="ascii",
         )
+        command = [*self._through, str(PROGRAM), "--config", str(config)]
+        command += ["--ports_file_dir", str(directory)]
         self._log = directory / "log"
         with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [PROGRAM, "--config", config, "--ports_file_dir", directory], stderr=log
-            )
+            self.process = subprocess.Popen(command, stderr=log)
         self.pid = self.process.pid
         file = directory / f"nats-server_{self.pid}.ports"
         try:
@@ -94,6 +128,11 @@ class NatsServer:
         self.process.kill()
         self.process.wait(timeout=10)
 
+    def leave(self) -> None:
+        """End as an administrator ends it (SIGTERM)."""
+        self.process.terminate()
+        self.process.wait(timeout=10)
+
     @contextmanager
     def stopped(self) -> Iterator[None]:
         """It doesn't run (SIGSTOP) until the block is left."""
@@ -102,6 +141,11 @@ class NatsServer:
             yield
         finally:
             self.process.send_signal(signal.SIGCONT)
+
+    @property
+    def runs(self) -> bool:
+        """Whether it hasn't ended."""
+        return self.process.poll() is None
 
     @property
     def address(self) -> str:
@@ -126,5 +170,16 @@ class NatsServer:
 
     def subscriptions(self) -> int:
         """How many it has, as its monitoring says, its own among them."""
-        with urllib.request.urlopen(f"{self.ports.monitoring[0]}/subsz", timeout=10) as answer:
-            return msgspec.json.decode(answer.read(), type=Count).num_subscriptions
+        return self._told("subsz", Count).num_subscriptions
+
+    def clients(self) -> list[str]:
+        """The names of its clients, as its monitoring says."""
+        return [client.name for client in self._told("connz", Clients).connections]
+
+    def routes(self) -> int:
+        """How many servers it's joined with, as its monitoring says."""
+        return self._told("routez", Routes).num_routes
+
+    def _told(self, what: str, kind: type[T]) -> T:
+        with _direct.open(f"{self.ports.monitoring[0]}/{what}", timeout=10) as answer:
+            return msgspec.json.decode(answer.read(), type=kind)

@@ -8,9 +8,13 @@ what they were told of each; the streams write down what came. The verdict compa
 - lost: acknowledged, but never came. Excused if a stream of the user died after the
   message was sent: it may have got it, and nobody can ask it any more;
 - doubled: came twice on a stream, or more often than the user has streams;
-- reordered: came after a later message of the same sender to the same user;
+- reordered: came after a later message to the same user of the same sender, who has a new
+  name on each connection;
 - misled: came on somebody else's stream;
-- denied: came more often on living streams than the sender was told.
+- denied: came more often on living streams than the sender was told;
+- missing: of several nodes, see `cluster.checker`; elsewhere there's none.
+
+Streams have a tag: what they are told apart by. A user has one stream at a time with each tag.
 
 A request that broke off, or was answered with 503, promises nothing: its messages may
 have come or not, but not twice and to nobody else. Seeded: the same seed sends the same.
@@ -40,6 +44,10 @@ class Request(NamedTuple):
     began: float
     delivered: int | None
     """None: it broke off, or the router wasn't available."""
+    tag: int | None = None
+    """Of the streams that `delivered` counts; None: of all."""
+    forwarded: int | None = None
+    """How many of the messages were handed on to where other tags are; None: it isn't told."""
 
 
 class Verdict(NamedTuple):
@@ -53,17 +61,22 @@ class Verdict(NamedTuple):
     reordered: list[bytes]
     misled: list[bytes]
     denied: list[bytes]
+    missing: list[bytes]
+
+    @property
+    def broken(self) -> dict[str, list[bytes]]:
+        """Promises that were broken, and by which messages."""
+        return {name: it for name in self._fields[3:] if (it := getattr(self, name))}
 
     @property
     def is_clean(self) -> bool:
         """Whether no promise was broken."""
-        return not (self.lost or self.doubled or self.reordered or self.misled or self.denied)
+        return not self.broken
 
     def __str__(self) -> str:
-        broken = (self.lost, self.doubled, self.reordered, self.misled, self.denied)
-        counts = [self.attempted, self.acknowledged, self.delivered, *map(len, broken)]
+        counts = [*self[:3], *map(len, self[3:])]
         text = ", ".join(f"{it} {name}" for it, name in zip(counts, self._fields, strict=True))
-        examples = [it[:3] for it in broken if it]
+        examples = {name: it[:3] for name, it in self.broken.items()}
         return f"{text}; e.g. {examples}" if examples else text
 
 
@@ -84,6 +97,8 @@ class Checker:
         """Requests answered with 503."""
         self.broken = 0
         """Requests that broke off."""
+        self.pause = 0.0
+        """Seconds between a sender's requests."""
         self._address = address
         self._seed = seed
         self._lines = lines
@@ -149,11 +164,17 @@ class Checker:
         """
         self.stop_sending()
         with contextlib.suppress(AssertionError):
-            until(lambda: not self._compare(deaths_excuse).lost, "all that was promised came", 5)
+            until(
+                lambda: self._is_settled(self._compare(deaths_excuse)), "all that must come came", 5
+            )
         return self._compare(deaths_excuse)
 
     def _compare(self, deaths_excuse: bool) -> Verdict:
         return compare(list(self._requests), list(self.crowd.streams), deaths_excuse=deaths_excuse)
+
+    def _is_settled(self, verdict: Verdict) -> bool:
+        """Whether nothing is waited for any more."""
+        return not verdict.lost
 
     # threads
 
@@ -171,28 +192,55 @@ class Checker:
     def _send(self, name: int) -> None:
         dice = random.Random(f"{self._seed} {name}")
         numbers = itertools.count()
+        connections = itertools.count()
+        sender = b""  # by connection: on another one the order isn't promised
         connection: Raw | None = None
         while not self._no_more_sends.is_set():
-            single = not self._bulk and (name % 4 or dice.random() < 0.2)
-            users = dice.choices(self._users, k=1 if single else self._lines)
-            messages = [(it, b"%d:%d:%b" % (name, next(numbers), it.encode())) for it in users]
+            users = self._draw(name, dice)
             began = time.monotonic()
             answer: Answer | None = None
+            messages: list[tuple[str, bytes]] = []
             try:
-                connection = connection or Raw(self._address)
-                connection.send(_encoded(messages))
+                if connection is None:
+                    connection = self._dial(name)
+                    sender = b"%d.%d" % (name, next(connections))
+                messages = [
+                    (it, b"%b:%d:%b" % (sender, next(numbers), it.encode())) for it in users
+                ]
+                connection.send(self._encode(name, messages))
                 answer = connection.answer()
             except (OSError, AssertionError):  # it broke off
                 self.broken += 1
                 _close(connection)
                 connection = None
-            self._requests.append(Request(messages, began, self._told(answer, len(messages))))
+            self._requests.append(self._judge(name, messages, began, answer))
             if answer is not None and answer.headers.get("connection") == "close":
                 _close(connection)
                 connection = None
-            if answer is None or answer.status == 503:
-                self._no_more_sends.wait(0.01)
+            unavailable = answer is None or answer.status == 503
+            self._no_more_sends.wait(0.01 if unavailable else self.pause)
         _close(connection)
+
+    # what differs between kinds of senders
+
+    def _dial(self, name: int) -> Raw:
+        """A connection for this sender."""
+        return Raw(self._address)
+
+    def _draw(self, name: int, dice: random.Random) -> list[str]:
+        """Who gets the messages of its next request."""
+        single = not self._bulk and (name % 4 or dice.random() < 0.2)
+        return dice.choices(self._users, k=1 if single else self._lines)
+
+    def _encode(self, name: int, messages: list[tuple[str, bytes]]) -> bytes:
+        """The request for these messages."""
+        return encoded(messages)
+
+    def _judge(
+        self, name: int, messages: list[tuple[str, bytes]], began: float, answer: Answer | None
+    ) -> Request:
+        """What the sender was told."""
+        return Request(messages, began, self._told(answer, len(messages)))
 
     def _told(self, answer: Answer | None, messages: int) -> int | None:
         """How many deliveries the answer promises; None if it promises nothing."""
@@ -217,30 +265,32 @@ def compare(
     requests: list[Request], streams: list[Stream], *, deaths_excuse: bool = True
 ) -> Verdict:
     """The verdict on what senders were told and what came on these streams."""
-    by_user: dict[str, list[Stream]] = defaultdict(list)
-    for stream in streams:
-        by_user[stream.user].append(stream)
-    came = _Came()
-    for stream in streams:
-        came.take(stream)
+    came = Came(streams)
     lost: list[bytes] = []
     denied: list[bytes] = []
     for request in requests:
-        arrived = excused = alive = 0
+        arrived = excused = alive = elsewhere = 0
         for user, message in request.messages:
             there = came.streams.get(message, [])
-            if len(there) > len({it.tag for it in by_user[user]}):
+            if len(there) > len({it.tag for it in came.by_user[user]}):
                 came.doubled.append(message)
-            arrived += len(there)
-            alive += sum(not it.ended_at for it in there)
-            excused += deaths_excuse and sum(
-                it.ended_at >= request.began and it not in there for it in by_user[user]
-            )
+            counted = [it for it in there if request.tag in (None, it.tag)]
+            arrived += len(counted)
+            alive += sum(not it.ended_at for it in counted)
+            elsewhere += len(counted) < len(there)
+            if deaths_excuse:
+                excused += sum(
+                    it.ended_at >= request.began and it not in there
+                    for it in came.by_user[user]
+                    if request.tag in (None, it.tag)
+                )
         if request.delivered is not None:
             if arrived + excused < request.delivered:
                 lost.append(request.messages[0][1])
             if alive > request.delivered:
                 denied.append(request.messages[0][1])
+        if request.forwarded is not None and elsewhere > request.forwarded:
+            denied.append(request.messages[0][1])
     return Verdict(
         attempted=sum(len(it.messages) for it in requests),
         acknowledged=sum(it.delivered or 0 for it in requests),
@@ -250,21 +300,26 @@ def compare(
         reordered=came.reordered,
         misled=came.misled,
         denied=denied,
+        missing=[],
     )
 
 
-class _Came:
-    """What came on the streams."""
+class Came:
+    """What came on these streams."""
 
-    def __init__(self) -> None:
+    def __init__(self, streams: Iterable[Stream]) -> None:
+        self.by_user: dict[str, list[Stream]] = defaultdict(list)
+        """Whose they are."""
         self.streams: dict[bytes, list[Stream]] = defaultdict(list)
         """By message: where it came."""
         self.doubled: list[bytes] = []
         self.reordered: list[bytes] = []
         self.misled: list[bytes] = []
+        for stream in streams:
+            self.by_user[stream.user].append(stream)
+            self._take(stream)
 
-    def take(self, stream: Stream) -> None:
-        """Go through all that came on one stream."""
+    def _take(self, stream: Stream) -> None:
         last: dict[bytes, int] = defaultdict(lambda: -1)
         for message in list(stream.messages):
             sender, number, user = message.split(b":", 2)
@@ -284,10 +339,10 @@ def _close(connection: Raw | None) -> None:
         connection.close()
 
 
-def _encoded(messages: list[tuple[str, bytes]]) -> bytes:
+def encoded(messages: list[tuple[str, bytes]], query: str = "") -> bytes:
     """The request for one message, or for many."""
     if len(messages) == 1:
         user, message = messages[0]
-        return post(f"/send/{user}", message)
+        return post(f"/send/{user}{query}", message)
     lines = (b'{"id": "%b", "data": "%b"}\n' % (user.encode(), it) for user, it in messages)
-    return post("/send", b"".join(lines))
+    return post(f"/send{query}", b"".join(lines))

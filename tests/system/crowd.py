@@ -31,19 +31,24 @@ class End(enum.Enum):
 class Stream:
     """One stream: `user` is whose it is, `tag` whatever its opener wants to remember."""
 
-    __slots__ = ("_buffer", "end", "ended_at", "is_open", "messages", "socket", "tag", "user")
+    __slots__ = ("_buffer", "end", "ended_at", "messages", "opened_at", "socket", "tag", "user")
 
     def __init__(self, user: str, connection: socket.socket, tag: int) -> None:
         self.user = user
         self.socket = connection
         self.tag = tag
-        self.is_open = False
-        """Whether the head was read: the user is reachable."""
+        self.opened_at = 0.0
+        """When the head was read, from when on the user is reachable; 0: not yet."""
         self.end = End.OPEN
         self.ended_at = 0.0
         """By time.monotonic(); 0: it is open."""
         self.messages: list[bytes] = []
         self._buffer = bytearray()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the head was read."""
+        return bool(self.opened_at)
 
     def feed(self, data: bytes) -> None:
         """Take in what was read."""
@@ -55,7 +60,7 @@ class Stream:
             if not found:
                 return
             assert head.startswith(b"HTTP/1.1 200 "), head
-            self.is_open = True
+            self.opened_at = time.monotonic()
             self._buffer = buffer = rest
         start = 0
         while (line_end := buffer.find(b"\r\n", start)) >= 0:
@@ -112,11 +117,17 @@ class Crowd:
             stream.socket.close()
         self._epoll.close()
 
-    def open(self, users: Iterable[str], tag: int = 0, seconds: float = 60.0) -> list[Stream]:
+    def open(
+        self,
+        users: Iterable[str],
+        tag: int = 0,
+        seconds: float = 60.0,
+        address: Address | None = None,
+    ) -> list[Stream]:
         """Open a stream for each of `users`, and wait until all are reachable."""
         opened = []
         for user in users:
-            connection = socket.create_connection(self._address, PATIENCE)
+            connection = socket.create_connection(address or self._address, PATIENCE)
             connection.setblocking(False)
             connection.send(b"GET /test/%b HTTP/1.1\r\nHost: crowd\r\n\r\n" % user.encode())
             stream = Stream(user, connection, tag)

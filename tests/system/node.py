@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -40,7 +40,10 @@ def until(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -
 
 
 class Node:
-    """A server with `flags`; `files` is its open-files limit (hard), 0: as it is here."""
+    """A server with `flags`; `files` is its open-files limit (hard), 0: as it is here.
+
+    `through` begins its command, to run it somewhere else.
+    """
 
     def __init__(
         self,
@@ -48,8 +51,9 @@ class Node:
         listen: str = "127.0.0.1:0",
         files: int = 0,
         environment: Mapping[str, str] | None = None,
+        through: Sequence[str] = (),
     ) -> None:
-        command = [sys.executable, "-m", "encke", "serve", "--listen", listen]
+        command = [*through, sys.executable, "-m", "encke", "serve", "--listen", listen]
         command += ["--control", "127.0.0.1:0", *flags]
         if files:
             command = ["sh", "-c", f'ulimit -n {files} && exec "$@"', "sh", *command]

@@ -26,8 +26,7 @@ def told(delivered: int | None, *messages: bytes, began: float = 1.0) -> Request
 
 def broken(verdict: Verdict) -> list[str]:
     """The promises that were broken."""
-    names = ("lost", "doubled", "reordered", "misled", "denied")
-    found = [name for name in names if getattr(verdict, name)]
+    found = list(verdict.broken)
     assert verdict.is_clean == (not found)
     return found
 
@@ -101,3 +100,27 @@ def test_denied(ann: Stream) -> None:
     assert broken(compare([told(None, A)], [ann])) == []
     ann.end, ann.ended_at = End.CUT, 2.0
     assert broken(compare([told(0, A)], [ann])) == []
+
+
+def test_a_count_of_some_streams(ann: Stream) -> None:
+    """A count that is of one tag's streams promises nothing about those of another."""
+    with socket.socket() as unused:
+        other = Stream("ann", unused, 1)
+        request = told(1, A)._replace(tag=0)
+        ann.messages.append(A)
+        assert broken(compare([request], [ann, other])) == []
+        other.messages.append(A)
+        assert broken(compare([request], [ann, other])) == []
+        ann.messages.clear()
+        assert broken(compare([request], [ann, other])) == ["lost"]
+
+
+def test_what_was_not_handed_on(ann: Stream) -> None:
+    """What a sender is told to have stayed on its node doesn't come on another."""
+    with socket.socket() as unused:
+        other = Stream("ann", unused, 1)
+        ann.messages.append(A)
+        other.messages.append(A)
+        for forwarded, expected in ((0, ["denied"]), (1, []), (None, [])):
+            request = told(1, A)._replace(tag=0, forwarded=forwarded)
+            assert broken(compare([request], [ann, other])) == expected
