@@ -213,11 +213,11 @@ def test_messages_of_other_nodes() -> None:
     assert not others.forwarded
 
 
-def test_a_remote_publication_that_fails_says_nothing() -> None:
-    """Without the store the asking node gets no count, rather than a wrong one."""
+def test_a_remote_publication_that_fails_has_no_count() -> None:
+    """Without the store the asking node is told so, rather than a wrong count."""
     dispatcher, _ = joined()
     dispatcher.remote(Verb.PUBLISH, [b"ada"], [b"news"], ticket=9)
     dispatcher.publications.lookup()
     assert dispatcher.unknown(Status.UNKNOWN) == []
-    assert dispatcher.concluded == []
+    assert dispatcher.concluded == [(9, None)]
     assert dispatcher.remote_bytes == 0

@@ -123,9 +123,9 @@ class Dispatcher:
         self.publications: Publications[_Sent] = Publications()
         self.remote_bytes = 0
         """Bytes of messages of other nodes that are under way."""
-        self.concluded: list[tuple[int, int]] = []
-        """(ticket, connections) of messages of other nodes that are done with, unless they have
-        failed; whoever gives tickets must empty it."""
+        self.concluded: list[tuple[int, int | None]] = []
+        """(ticket, connections) of messages of other nodes that are done with; None: it can't be
+        said whom they go to. Whoever gives tickets must empty it."""
         self._peers = peers
         self._missing = set(expected)
         self._linked: set[int] = set()
@@ -378,7 +378,8 @@ class Dispatcher:
             return
         if sent.gateway == PEERS:
             self.remote_bytes -= sent.size
-            if sent.batch and not any(sent.statuses):
-                self.concluded.append((sent.batch, sum(sent.counts)))
+            if sent.batch:
+                count = None if any(sent.statuses) else sum(sent.counts)
+                self.concluded.append((sent.batch, count))
         elif sent.gateway in self._linked:
             outgoing.append((sent.gateway, Result(sent.batch, sent.counts, bytes(sent.statuses))))
