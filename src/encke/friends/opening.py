@@ -1,4 +1,4 @@
-"""Which store the settings mean.
+"""Which store the settings mean. What a store takes is imported with it.
 
 May import: this room, errors, reactor.
 """
@@ -6,8 +6,29 @@ May import: this room, errors, reactor.
 from ..errors import StoreError
 from ..reactor.loop import Reactor
 from .directory import Directory
+from .store import Store
+
+
+def open_store(friends: str, data: str) -> Store:
+    """The store itself, for who may wait for it; `friends` (settings.friends_store) is
+    "sqlite", "off" or a URL, `data` a directory. Raises StoreError."""
+    if friends == "sqlite":
+        from .sqlite import SqliteStore
+
+        return SqliteStore(data)
+    raise _none(friends)
 
 
 def open_directory(reactor: Reactor, friends: str, data: str) -> Directory:  # noqa: ARG001
-    """What a router asks; `friends` and `data` are the settings. Raises StoreError."""
-    raise StoreError(f"There is no store {friends!r}.")
+    """What a router asks. Raises StoreError."""
+    if friends == "sqlite":
+        from .sqlite import SqliteDirectory
+
+        return SqliteDirectory(data)
+    raise _none(friends)
+
+
+def _none(friends: str) -> StoreError:
+    if friends == "off":
+        return StoreError("Friends are off: name a store with --friends.")
+    return StoreError(f"No store has a name that begins like {friends[:12]!r}.")
