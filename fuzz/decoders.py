@@ -19,7 +19,7 @@ from urllib.parse import unquote_to_bytes
 
 from encke.errors import BadUserId, FrameError
 from encke.ids import is_user_id, user_id
-from encke.wire import link, nats, ndjson, subscriptions
+from encke.wire import link, nats, ndjson, nodes, subscriptions
 from encke.wire.http import METHODS, RequestParser, percent_decoded
 from encke.wire.known_heads import KnownHeads
 from encke.wire.request import END, Refusal, Request
@@ -298,6 +298,24 @@ def nats_message(message: nats.Message) -> bytes:
     return b"%b %b%b " % (message.subject, message.sid, reply)
 
 
+# wire.nodes
+
+
+def check_nodes(data: bytes) -> Outcome:
+    """What nodes say: refused, or read as it's written."""
+    outcome = []
+    for read in (nodes.heartbeat, nodes.answer):
+        try:
+            said = read(data)
+        except FrameError as error:
+            outcome.append("".join(filter(str.isalpha, str(error)))[:60])
+            continue
+        hold(len(said.node) == 12 and said.node.isalnum(), f"a node called {said.node!r}")
+        hold(read(nodes.encode(said)) == said, f"{said!r} reads otherwise")
+        outcome.append("")
+    return tuple(outcome)
+
+
 # wire.ndjson
 
 
@@ -480,6 +498,15 @@ DECODERS = (
             b"\r\n", b"\r", b"\n", b" ", b"\t", b"PING\r\n", b"PONG\r\n", b"+OK\r\n", b"MSG ", b"0",
             b"-ERR 'a'\r\n", b"INFO {}\r\n", b"MSG a 1 2\r\nhi\r\n", b"MSG a 1 r 2\r\nhi\r\n",
             b"HMSG ", b"HMSG a 1 2 4\r\nhihi\r\n", b"999999999", b'INFO {"a":', b"[" * 200,
+        ),
+    ),
+    Decoder(
+        "nodes",
+        check_nodes,
+        (
+            b"{", b"}", b'"', b":", b",", b"0", b"1e9", b"-", b".5", b"null", b"true", b"[" * 200,
+            b'"node":"4be1c02f9a77"', b'"delivered":1', b'"linked":0.5', b'"users":', b"\xff",
+            b'"leaving":true', b'"name":"a"', b'"error":"a"', b"\\u0000", b"9007199254740993",
         ),
     ),
     Decoder(

@@ -5,7 +5,7 @@ starts fast. An expected error is one line on stderr, ``encke: what happened; wh
 do next``, and an exit code: 0 done, 1 refused or failed, 2 wrong usage, 69 (EX_UNAVAILABLE)
 no server or not now, 130 interrupted.
 
-May import: errors, settings, tools.settings_page; in the commands: client, node.__main__,
+May import: errors, settings, version, tools.settings_page; in the commands: client, node.__main__,
 tools.
 """
 
@@ -22,6 +22,7 @@ import typer
 from .errors import BadSettings, BadUserId, EnckeError, Unavailable, Unreachable
 from .settings import Settings, load
 from .tools.settings_page import settings as described_settings
+from .version import VERSION
 
 USAGE = 2
 INTERRUPTED = 130
@@ -97,8 +98,7 @@ def encke(
     130 interrupted.
     """
     if version:
-        metadata = importlib.import_module("importlib.metadata")
-        print(f"encke {metadata.version('encke')}")
+        print(f"encke {VERSION}")
     elif context.invoked_subcommand is None:
         print(context.get_help())
         return USAGE

@@ -1,4 +1,4 @@
-"""A NATS server for tests that leave it as it was, and members that are closed at the end."""
+"""A NATS server for tests that leave it as it was, and what is joined to it, closed at the end."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,9 @@ from msgspec.structs import replace
 from encke.reactor.loop import Reactor
 
 from .member import OPTIONS, Join, Member
+from .nats_py import NatsPy
 from .nats_server import NatsServer
+from .router import Joined, Router
 
 
 @pytest.fixture(scope="module")
@@ -40,3 +42,35 @@ def join(reactor: Reactor) -> Iterator[Join]:
     yield make
     for member in members:
         member.link.close()
+
+
+@pytest.fixture
+def peer(shared: NatsServer) -> Iterator[NatsPy]:
+    """The usual client, at the shared server."""
+    with NatsPy(shared.url) as peer:
+        yield peer
+
+
+@pytest.fixture
+def node(reactor: Reactor) -> Iterator[Joined]:
+    """Makes nodes."""
+    made: list[Router] = []
+
+    def make(
+        url: str,
+        *ids: bytes,
+        ready: bool = True,
+        name: str = "test",
+        timeout: float = 5.0,
+        patience: float = 5.0,
+    ) -> Router:
+        options = replace(OPTIONS, servers=url, name=name)
+        router = Router(reactor, options, *ids, timeout=timeout, patience=patience)
+        made.append(router)
+        if ready:
+            router.until_ready()
+        return router
+
+    yield make
+    for router in made:
+        router.peers.close()

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -22,12 +21,6 @@ from .nats_py import NatsPy
 from .nats_server import NatsServer
 
 USER = Subjects().user
-
-
-@pytest.fixture
-def peer(shared: NatsServer) -> Iterator[NatsPy]:
-    with NatsPy(shared.url) as peer:
-        yield peer
 
 
 # what is carried

@@ -331,6 +331,16 @@ def test_batches() -> None:
     assert list(map(nats.sid_of, subjects)) == [b"1", b"ada@example,org", b"alone"]
 
 
+def test_wildcards_have_sids_of_their_own() -> None:
+    """The sid of a subject with a wildcard at its end is all of it, so that two differ."""
+    subjects = [b"encke.publish.*", b"encke.node.*"]
+    assert nats.subscribe(subjects) == (
+        b"SUB encke.publish.* encke.publish.*\r\nSUB encke.node.* encke.node.*\r\n"
+    )
+    assert nats.unsubscribe(subjects) == b"UNSUB encke.publish.*\r\nUNSUB encke.node.*\r\n"
+    assert list(map(nats.sid_of, subjects)) == subjects
+
+
 def test_every_subject_has_its_payload() -> None:
     """A batch with more of the one than of the other is a mistake, and nothing is made of it."""
     with pytest.raises(ValueError, match="shorter"):

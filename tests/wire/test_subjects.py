@@ -1,4 +1,4 @@
-"""Subjects of users: every id has its own, and nothing else is one."""
+"""Subjects: every id has its own, and nothing else is one."""
 
 import string
 
@@ -51,6 +51,17 @@ def test_different_ids_have_different_tokens(one: bytes, other: bytes) -> None:
 def test_many_are_as_each(ids: list[bytes]) -> None:
     """A batch gives the same subjects as one by one."""
     assert Subjects().users(ids) == [Subjects().user(id) for id in ids]
+    assert Subjects("a.b").publications(ids) == [b"a.b.publish." + subjects.token(id) for id in ids]
+
+
+def test_other_subjects() -> None:
+    """The rest of the contract, for any prefix."""
+    several = Subjects("some.prefix")
+    assert several.all_publications == b"some.prefix.publish.*"
+    assert several.to_send == b"some.prefix.ask.user."
+    assert several.to_publish == b"some.prefix.ask.publish."
+    assert several.reply == b"some.prefix.reply."
+    assert several.node == b"some.prefix.node."
 
 
 @given(st.binary(max_size=140) | st.text(ALPHABET + ",*> %", max_size=140).map(str.encode))

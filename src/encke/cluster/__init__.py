@@ -1,1 +1,2 @@
-"""A node's link to NATS, which joins it to other nodes. Begin with `link`."""
+"""The other nodes, and a node's link to NATS, which joins it to them. Begin with `peers`; then
+`link`."""

@@ -16,8 +16,9 @@ Lines end with CR LF; MSG and HMSG have so many bytes and another CR LF behind t
       PING, PONG, +OK
       -ERR 'text'                                   most of them end the connection
 
-A subscription's sid is its subject's last token, so that nobody needs a table of sids: what
-it takes is that the last tokens of one connection's subscriptions differ.
+A subscription's sid is its subject's last token, or the whole subject if that ends with a
+wildcard. So nobody needs a table of sids: what it takes is that the last tokens of one
+connection's subscriptions differ, and none of them has a dot.
 
 What is read is held to the form that nats-server writes: words in capitals, one blank
 between fields. Fields may have any byte but blank, tab, CR and LF: whoever may publish
@@ -130,17 +131,17 @@ def connect(options: Connect) -> bytes:
 
 def sid_of(subject: bytes) -> bytes:
     """The sid under which we subscribe to `subject`."""
-    return subject[subject.rfind(b".") + 1 :]
+    return subject if subject[-1:] == b"*" else subject[subject.rfind(b".") + 1 :]
 
 
 def subscribe(subjects: Iterable[bytes]) -> bytes:
     """A SUB for each of `subjects`; it's for the caller to see that they are subjects."""
-    return b"".join([b"SUB %b %b\r\n" % (each, each[each.rfind(b".") + 1 :]) for each in subjects])
+    return b"".join([b"SUB %b %b\r\n" % (each, sid_of(each)) for each in subjects])
 
 
 def unsubscribe(subjects: Iterable[bytes]) -> bytes:
     """An UNSUB for each of `subjects`."""
-    return b"".join([b"UNSUB %b\r\n" % each[each.rfind(b".") + 1 :] for each in subjects])
+    return b"".join([b"UNSUB %b\r\n" % sid_of(each) for each in subjects])
 
 
 def publish(subjects: Iterable[bytes], payloads: Iterable[bytes], reply: bytes = b"") -> bytes:

@@ -1,9 +1,16 @@
-"""Subjects: where in NATS a user's messages are published. A public contract.
+"""Subjects: where in NATS what is published. A public contract.
 
-The messages of user ID are published to ``PREFIX.user.TOKEN``, where TOKEN is the user's id
+With the prefix P ("encke", unless settings say otherwise), and TOKEN, which is a user's id
 with a comma for every dot::
 
-    user id               subject (with the prefix "encke")
+    P.user.TOKEN          a message to a user
+    P.publish.TOKEN       a message to everyone subscribed to a user, and to himself
+    P.ask.user.TOKEN      as the first two, but every node answers at the reply subject
+    P.ask.publish.TOKEN   how many connections got it: see encke.wire.nodes
+    P.reply.NODE.NUMBER   where a node gets such answers
+    P.node.NODE           what a node says of itself every second: see encke.wire.nodes
+
+    user id               subject of his messages
     123                   encke.user.123
     ada@example.org       encke.user.ada@example,org
 
@@ -44,7 +51,15 @@ def user_id(token: bytes) -> bytes:
 class Subjects:
     """The subjects of one system: several with different prefixes can share a NATS."""
 
-    __slots__ = ("_user", "prefix")
+    __slots__ = (
+        "_publication",
+        "_user",
+        "node",
+        "prefix",
+        "reply",
+        "to_publish",
+        "to_send",
+    )
 
     def __init__(self, prefix: str = DEFAULT_PREFIX) -> None:
         """Raises BadSettings if `prefix` can't be one."""
@@ -54,7 +69,17 @@ class Subjects:
                 "A-Z a-z 0-9 - _, and dots between them."
             )
         self.prefix = prefix
-        self._user = b"%b.user." % prefix.encode()
+        begin = prefix.encode()
+        self._user = b"%b.user." % begin
+        self._publication = b"%b.publish." % begin
+        self.to_send = b"%b.ask.user." % begin
+        """Begins the subject of a message to a user that all nodes answer; his token follows."""
+        self.to_publish = b"%b.ask.publish." % begin
+        """The same of a publication."""
+        self.reply = b"%b.reply." % begin
+        """Begins the subjects at which a node gets answers; its name and a number follow."""
+        self.node = b"%b.node." % begin
+        """Begins the subject at which a node says that it lives; its name follows."""
 
     def user(self, id: bytes) -> bytes:
         """The subject of user `id`, which must be a user id."""
@@ -64,6 +89,16 @@ class Subjects:
         """The subjects of many."""
         prefix = self._user
         return [prefix + id.replace(b".", b",") for id in ids]
+
+    def publications(self, ids: Iterable[bytes]) -> list[bytes]:
+        """The subjects of publications of `ids`."""
+        prefix = self._publication
+        return [prefix + id.replace(b".", b",") for id in ids]
+
+    @property
+    def all_publications(self) -> bytes:
+        """The subjects of publications of whomever."""
+        return self._publication + b"*"
 
     def user_id(self, subject: bytes) -> bytes:
         """The id of the user whose subject is `subject`; raises BadUserId if it's nobody's."""

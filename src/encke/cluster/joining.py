@@ -1,0 +1,41 @@
+"""A node's place among others, as its settings have it.
+
+May import: this room, settings, version, reactor, wire.subjects.
+"""
+
+import os
+
+from ..reactor.loop import Reactor
+from ..settings import Settings
+from ..version import VERSION
+from ..wire.subjects import Subjects
+from .options import LinkOptions
+from .peers import Client, Peers
+
+
+def join(settings: Settings, reactor: Reactor, client: Client) -> Peers:
+    """The other nodes, for the router `client`; to be started.
+
+    Raises BadSettings if a setting is of no use.
+    """
+    return Peers(
+        reactor,
+        options(settings),
+        Subjects(settings.nats_prefix),
+        client,
+        timeout=settings.cluster_timeout,
+        patience=settings.head_timeout + 1,
+        body_limit=settings.body_limit,
+    )
+
+
+def options(settings: Settings) -> LinkOptions:
+    """The options of a node's link."""
+    return LinkOptions(
+        servers=settings.nats,
+        credentials=settings.nats_credentials,
+        tls_ca=settings.nats_ca,
+        tls_certificate=settings.nats_certificate,
+        name=settings.node_name or os.uname().nodename,
+        version=VERSION,
+    )
