@@ -44,6 +44,8 @@ class Field(enum.IntEnum):
     USERS = enum.auto()  # router: user ids with at least one connection
     LOGINS_HELD = enum.auto()  # router: (user id, connection) pairs
     QUEUED_BYTES = enum.auto()  # waiting for slow clients
+    NATS_LINK = enum.auto()  # router: 0 without a cluster, else 1 + cluster.link.State
+    NODES = enum.auto()  # router: other nodes that it knows
     # counters
     ACCEPTED = enum.auto()  # connections accepted
     LOGINS = enum.auto()
@@ -61,6 +63,11 @@ class Field(enum.IntEnum):
     PUBLISHED = enum.auto()  # of MESSAGES, those published to subscribers
     SUBSCRIBERS_READ = enum.auto()  # subscribers that the friends' store named
     LOOKUPS_FAILED = enum.auto()  # publications whose subscribers it couldn't name
+    FORWARDED = enum.auto()  # messages handed on to NATS
+    KEPT = enum.auto()  # messages that should have been, and couldn't
+    RECEIVED = enum.auto()  # messages of other nodes, taken
+    DROPPED = enum.auto()  # messages of other nodes, not taken
+    NATS_LOST = enum.auto()  # links to NATS that were lost
 
 
 COUNTERS = tuple(range(Field.ACCEPTED, len(Field)))

@@ -21,8 +21,9 @@ class Answer(NamedTuple):
     body: bytes = b""
 
     def json(self) -> dict[str, int | str]:
-        """The body, which must be a JSON object of numbers and strings."""
-        return msgspec.json.decode(self.body, type=dict[str, int | str])
+        """The body, which must be a JSON object of numbers, strings and booleans."""
+        found = msgspec.json.decode(self.body, type=dict[str, int | str | bool])
+        return dict(found)
 
     def problem(self, status: int) -> str:
         """The `detail` of problem details, which must be in order and have this status."""

@@ -5,12 +5,14 @@ May import: this room, settings, version, reactor, wire.subjects.
 
 import os
 
+from ..errors import BadSettings
 from ..reactor.loop import Reactor
 from ..settings import Settings
 from ..version import VERSION
 from ..wire.subjects import Subjects
 from .options import LinkOptions
 from .peers import Client, Peers
+from .servers import parse
 
 
 def join(settings: Settings, reactor: Reactor, client: Client) -> Peers:
@@ -39,3 +41,14 @@ def options(settings: Settings) -> LinkOptions:
         name=settings.node_name or os.uname().nodename,
         version=VERSION,
     )
+
+
+def check(settings: Settings) -> None:
+    """Raises BadSettings if a setting is of no use, as far as that can be told beforehand."""
+    parse(settings.nats)
+    Subjects(settings.nats_prefix)
+    for name in ("nats_credentials", "nats_ca", "nats_certificate"):
+        file = getattr(settings, name)
+        if file and not os.access(file, os.R_OK):
+            flag = "--" + name.replace("_", "-")
+            raise BadSettings(f"{flag} {file} can't be read: name another file, or let it be read.")

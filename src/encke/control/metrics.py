@@ -22,6 +22,7 @@ _GAUGES = {
     "users": "User ids with at least one stream.",
     "logins_held": "Pairs of user id and stream.",
     "queued_bytes": "Bytes waiting for slow clients.",
+    "nodes": "Other nodes of the cluster that are heard of.",
 }
 _COUNTERS = {
     "accepted": "Connections accepted.",
@@ -40,6 +41,11 @@ _COUNTERS = {
     "published": "Of the messages taken, those that were published to subscribers.",
     "subscribers_read": "Subscribers that the friends' store named.",
     "lookups_failed": "Publications whose subscribers the friends' store couldn't name.",
+    "forwarded": "Messages handed on to other nodes.",
+    "kept": "Messages that should have been handed on to other nodes, and couldn't.",
+    "received": "Messages of other nodes, taken.",
+    "dropped": "Messages of other nodes that couldn't be taken.",
+    "nats_lost": "Links to NATS that were lost.",
 }
 _PROCESS_GAUGES = {
     "memory_bytes": "Memory of the process (PSS).",
@@ -74,6 +80,12 @@ class _Node(Collector):
         yield GaugeMetricFamily(
             "encke_ready", "1 while the node takes connections.", float(state.status == "ready")
         )
+        if state.nats_link != "none":
+            yield GaugeMetricFamily(
+                "encke_nats_ready",
+                "1 while the link to NATS is ready.",
+                float(state.nats_link == "ready"),
+            )
         yield GaugeMetricFamily("encke_uptime_seconds", "Time since the start.", state.uptime)
         for name, help_text in _GAUGES.items():
             yield GaugeMetricFamily(f"encke_{name}", help_text, getattr(state, name))

@@ -29,6 +29,9 @@ from ..scoreboard import (
 MEMORY_SECONDS = 1.0
 """How old a figure of memory may be."""
 
+_LINK_STATES = ("none", "away", "connecting", "restoring", "ready", "closed")
+"""Of the link to NATS; see Field.NATS_LINK."""
+
 _NAMES = {SUPERVISOR: "supervisor", ROUTER: "router", CONTROL: "control"}
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -62,6 +65,8 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
     users: int
     logins_held: int
     queued_bytes: int
+    nats_link: str
+    nodes: int
     accepted: int
     logins: int
     logouts: int
@@ -78,6 +83,11 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
     published: int
     subscribers_read: int
     lookups_failed: int
+    forwarded: int
+    kept: int
+    received: int
+    dropped: int
+    nats_lost: int
     memory_bytes: int
     processes: list[ProcessState]
 
@@ -105,7 +115,7 @@ class Reader:
             field.name.lower(): sum(row[field] for row in rows)
             + (dead[field] if field in COUNTERS else 0)
             for field in Field
-            if field >= Field.CONNECTIONS
+            if field >= Field.CONNECTIONS and field != Field.NATS_LINK
         }
         started = board.row(SUPERVISOR)[Field.STARTED]
         return NodeState(
@@ -114,6 +124,7 @@ class Reader:
             uptime=round(max(0.0, time.time() - started), 3),
             memory_bytes=sum(process.memory_bytes for process in processes),
             processes=processes,
+            nats_link=_LINK_STATES[board.row(ROUTER)[Field.NATS_LINK]],
             **sums,
         )
 

@@ -206,7 +206,7 @@ class LinkedRouter:
             else:
                 delivered = sum(frame.counts[start : start + messages])
             start += messages
-            sender.settled(messages, delivered)
+            sender.settled(messages, delivered, messages)
 
     def _settle_each(self, batch: _Batch, frame: Result) -> None:
         """Tell the senders of a batch in which not all is OK, or of a node in a cluster."""

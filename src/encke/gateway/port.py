@@ -41,7 +41,7 @@ class Sender(Protocol):
 
     def settled(self, messages: int, delivered: int, forwarded: int = 0) -> None:
         """`messages` of those sent are done with; connections got them `delivered` times, and
-        `forwarded` of them were handed on to other nodes."""
+        `forwarded` of them were handed on to the other nodes, if there can be any."""
 
     def failed(self, messages: int, why: Status | None = None) -> None:
         """These messages may or may not have been delivered. None: the router went away."""

@@ -57,6 +57,9 @@ _GROW_AT = 0.75
 _CRASH_LOOP = 1.0
 """Seconds: a child that died younger than this is replaced only after so long."""
 
+_LINK_READY = 4
+"""Field.NATS_LINK of a node that is joined to the others."""
+
 _SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
 
 
@@ -90,7 +93,12 @@ class Supervisor:
         self._most_gateways = max(
             gateway_count(settings), math.ceil(self._limit / gateway_capacity())
         )
-        self._has_router = self._most_gateways > 1
+        self._has_router = self._most_gateways > 1 or bool(settings.nats)
+        if settings.nats:
+            # before the fork, so that it's shared, and that settings of no use are said at once
+            from ..cluster.joining import check
+
+            check(settings)
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; returns the exit code."""
@@ -226,6 +234,8 @@ class Supervisor:
             row[Field.STATE] == State.READY and row[Field.CAPACITY]
             for row in self._scoreboard.gateways()
         )
+        if self._settings.nats:
+            ready &= self._scoreboard.row(ROUTER)[Field.NATS_LINK] == _LINK_READY
         self._scoreboard.row(NODE)[Field.STATE] = State.READY if ready else State.STARTING
         if ready and not self._announced:
             self._announced = True

@@ -7,15 +7,21 @@ import os
 import signal
 import socket
 import struct
+from array import array
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from ..friends.lookups import Lookups
 from ..reactor.channel import Channel
 from ..reactor.loop import GONE, IN, Reactor
 from ..scoreboard import Field, Row, Scoreboard, State
 from ..settings import Settings, friends_store
-from ..wire.link import Frame, Hello, Status
+from ..wire.link import Frame, Hello, Status, Verb
+from ..wire.nodes import Figures
 from .dispatch import Dispatcher, Outgoing
+
+if TYPE_CHECKING:
+    from ..cluster.peers import Peers
 
 _UCRED = struct.Struct("3i")  # pid, uid, gid
 
@@ -41,10 +47,17 @@ class RouterProcess:
         self._row = row
         self._links: dict[int, Channel] = {}
         self._lookups = Lookups(reactor, friends_store(settings), settings.data, self, row)
-        self._dispatcher = Dispatcher(expected)
         reactor.add(listener.fileno(), IN, self._accept)
         reactor.every(TICK, self._tick)
         reactor.after_turn(self._end_turn)
+        self._peers: Peers | None = None
+        if settings.nats:
+            from ..cluster.joining import join  # a node that is alone doesn't carry it
+
+            self._peers = join(settings, reactor, self)
+        self._dispatcher = Dispatcher(expected, self._peers)
+        if self._peers is not None:
+            self._peers.start()
 
     def _accept(self, _events: int) -> None:
         try:
@@ -94,6 +107,49 @@ class RouterProcess:
         """The store can't answer."""
         self._send(self._dispatcher.unknown(status))
 
+    # what the other nodes do (peers.Client)
+
+    @property
+    def remote_bytes(self) -> int:
+        """Bytes of their messages that are under way here."""
+        return self._dispatcher.remote_bytes
+
+    def interest(self) -> list[bytes]:
+        """Who is here."""
+        return self._dispatcher.map.ids()
+
+    def is_here(self, id: bytes) -> bool:
+        """Whether `id` is."""
+        return self._dispatcher.map.find(id) is not None
+
+    def reachable(self, gateway: int, handles: "array[int]") -> None:
+        """All nodes reach these."""
+        self._send(self._dispatcher.reachable(gateway, handles))
+
+    def remote(self, verb: Verb, ids: list[bytes], messages: list[bytes], ticket: int = 0) -> None:
+        """Messages of theirs."""
+        self._send(self._dispatcher.remote(verb, ids, messages, ticket))
+
+    def answered(self, ticket: int, count: int | None) -> None:
+        """What they say of a message of ours."""
+        self._send(self._dispatcher.answered(ticket, count))
+
+    def figures(self) -> Figures:
+        """What they are told of this node."""
+        board, users = self._scoreboard, self._dispatcher.map
+        return Figures(
+            users=len(users),
+            connections=users.logins,
+            messages=board.total(Field.MESSAGES),
+            delivered=board.total(Field.DELIVERED),
+        )
+
+    def close(self) -> None:
+        """Leave the cluster, in so many words; let the friends' store go."""
+        if self._peers is not None:
+            self._peers.close()
+        self._lookups.close()
+
     def _send(self, outgoing: Outgoing) -> None:
         for gateway, frame in outgoing:
             link = self._links.get(gateway)
@@ -102,8 +158,19 @@ class RouterProcess:
 
     def _end_turn(self) -> None:
         self._lookups.pump()
+        if self._peers is not None:
+            self._tell(self._peers)
         for link in list(self._links.values()):
             link.flush()
+
+    def _tell(self, peers: "Peers") -> None:
+        """Tell the other nodes what the turn has brought."""
+        dispatcher = self._dispatcher
+        concluded, dispatcher.concluded = dispatcher.concluded, []
+        for ticket, count in concluded:
+            peers.answer(ticket, count)
+        changes, dispatcher.map.changes = dispatcher.map.changes, {}
+        peers.changed(changes or {})
 
     def _tick(self) -> None:
         dispatcher = self._dispatcher
@@ -112,8 +179,21 @@ class RouterProcess:
             for gateway in set(dispatcher.missing) - alive:
                 self._send(dispatcher.gone(gateway))
         self._row[Field.STATE] = State.READY if dispatcher.ready else State.STARTING
+        if self._peers is not None:
+            self._count(self._peers)
         self._row[Field.USERS] = len(dispatcher.map)
         self._row[Field.LOGINS_HELD] = dispatcher.map.logins
+
+    def _count(self, peers: "Peers") -> None:
+        """Put the cluster's counts on the scoreboard."""
+        row, tally = self._row, peers.tally
+        row[Field.NATS_LINK] = peers.link.state + 1
+        row[Field.NODES] = len(peers.members.nodes)
+        row[Field.FORWARDED] = tally.forwarded
+        row[Field.KEPT] = tally.kept
+        row[Field.RECEIVED] = tally.received
+        row[Field.DROPPED] = tally.dropped
+        row[Field.NATS_LOST] = peers.link.tally.lost
 
 
 class _Link:
@@ -152,7 +232,8 @@ def run(
     this router doesn't know yet.
     """
     reactor = Reactor()
-    RouterProcess(settings, reactor, listener, scoreboard, row, expected)
+    router = RouterProcess(settings, reactor, listener, scoreboard, row, expected)
     reactor.on_signal(signal.SIGTERM, reactor.stop)
     reactor.add(lifeline, IN | GONE, lambda _events: reactor.stop())
     reactor.run()
+    router.close()
