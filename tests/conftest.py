@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from postgres import MISSING, Postgres
 from system.node import Node
 
 
@@ -10,4 +11,13 @@ from system.node import Node
 def server() -> Iterator[Node]:
     """A server of this test alone, with default settings; fails if it leaves a process behind."""
     with Node() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server for all tests that leave it running."""
+    if MISSING:
+        pytest.skip(MISSING)
+    with Postgres() as server:
         yield server

@@ -142,6 +142,8 @@ def test_metrics_say_what_the_state_says(control: Alone) -> None:
     said, metric = state(control), metrics(control)
     counters = {field.name.lower() for field in Field if field >= Field.ACCEPTED}
     for field in (field.name.lower() for field in Field if field >= Field.CONNECTIONS):
+        if field == "nats_link":
+            continue  # a state, not a figure: the next test
         name = f"encke_{field}_total" if field in counters else f"encke_{field}"
         assert metric.pop(name) == getattr(said, field)
     assert metric["encke_ready"] == 1
@@ -149,6 +151,14 @@ def test_metrics_say_what_the_state_says(control: Alone) -> None:
     assert metric["encke_process_restarts_total[gateway-0]"] == 2
     assert metric["encke_process_memory_bytes[control]"] > 1 << 20
     assert metric["encke_process_cpu_seconds_total[control]"] > 0
+
+
+def test_the_link_is_a_metric_in_a_cluster(control: Alone) -> None:
+    """Only a node of a cluster says whether it is joined."""
+    assert "encke_nats_ready" not in metrics(control)
+    for link, ready in ((1, 0), (4, 1)):
+        control.process(ROUTER, os.getpid(), nats_link=link)
+        assert metrics(control)["encke_nats_ready"] == ready
 
 
 def test_metrics_have_help_and_the_right_type(control: Alone) -> None:

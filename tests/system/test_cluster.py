@@ -10,6 +10,9 @@ import nats
 import psutil
 import pytest
 from cluster.nats_server import NatsServer
+from postgres import Postgres
+
+from encke.friends.opening import open_store
 
 from .node import Node, until
 from .raw import Raw, ask, post, request, stream
@@ -95,6 +98,41 @@ def test_interest_ends_with_the_last_logout(nodes: tuple[Node, Node], server: Na
 def test_publishing_needs_a_store_that_all_see(nodes: tuple[Node, Node]) -> None:
     """Without a shared store friends are off in a cluster, and that is said."""
     assert "postgresql" in ask(nodes[0].address, post("/publish/1", b"x")).problem(409)
+
+
+def test_friends_on_different_nodes(server: NatsServer, postgres: Postgres) -> None:
+    """Three nodes with one PostgreSQL: subscribers get what is published wherever they are, and
+    a change made anywhere counts for the next publication anywhere."""
+    postgres.empty()
+    flags = ("--nats", server.url, "--nats-prefix", "friends", "--friends", postgres.url)
+    with Node(*flags) as one, Node(*flags) as two, Node(*flags) as three:
+        for node in (one, two, three):
+            node.until(lambda now: now.nodes == 2, "they know each other")
+        store = open_store(postgres.url, "")
+        with (
+            stream(one.address, "ben") as ben,
+            stream(two.address, "cid") as cid,
+            stream(three.address, "ada") as ada,
+        ):
+            assert ask(two.address, post("/publish/ada?wait=cluster", b"1")).json() == {
+                "delivered": 1
+            }
+            store.add([(b"ben", b"ada"), (b"cid", b"ada")])
+            assert ask(two.address, post("/publish/ada?wait=cluster", b"2")).json() == {
+                "delivered": 3
+            }
+            answer = ask(one.address, post("/publish/ada", b"3"))
+            assert answer.json() == {"delivered": 1, "forwarded": True}
+            for listener in (ben, cid):
+                for number in (1, 2):
+                    assert listener.chunk() == b"Recvd msg #%d: '%d'\n" % (number, number + 1)
+            for number in (1, 2, 3):
+                assert ada.chunk() == b"Recvd msg #%d: '%d'\n" % (number, number)
+            store.remove([(b"ben", b"ada")])
+            assert ask(three.address, post("/publish/ada?wait=cluster", b"4")).json() == {
+                "delivered": 2
+            }
+        store.close()
 
 
 def test_nats_goes_and_comes_back(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -8,6 +8,8 @@ from ..reactor.loop import Reactor
 from .directory import Directory
 from .store import Store
 
+_POSTGRES = ("postgresql://", "postgres://")
+
 
 def open_store(friends: str, data: str) -> Store:
     """The store itself, for who may wait for it; `friends` (settings.friends_store) is
@@ -16,15 +18,23 @@ def open_store(friends: str, data: str) -> Store:
         from .sqlite import SqliteStore
 
         return SqliteStore(data)
+    if friends.startswith(_POSTGRES):
+        from .postgres import PostgresStore
+
+        return PostgresStore(friends)
     raise _none(friends)
 
 
-def open_directory(reactor: Reactor, friends: str, data: str) -> Directory:  # noqa: ARG001
+def open_directory(reactor: Reactor, friends: str, data: str) -> Directory:
     """What a router asks. Raises StoreError."""
     if friends == "sqlite":
         from .sqlite import SqliteDirectory
 
         return SqliteDirectory(data)
+    if friends.startswith(_POSTGRES):
+        from .postgres_directory import PostgresDirectory
+
+        return PostgresDirectory(reactor, friends)
     raise _none(friends)
 
 

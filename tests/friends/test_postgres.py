@@ -1,0 +1,93 @@
+"""PostgreSQL in particular: it goes away, and comes back."""
+
+from collections.abc import Iterator
+
+import psutil
+import pytest
+from postgres import MISSING, Postgres
+
+from encke.errors import StoreError
+from encke.friends.directory import Lookup
+from encke.friends.opening import open_directory, open_store
+from encke.friends.store import Page
+from encke.reactor.loop import Reactor
+
+from .test_conformance import asked
+
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
+
+
+@pytest.fixture
+def own() -> Iterator[Postgres]:
+    """A server that a test may kill."""
+    with Postgres() as server:
+        yield server
+
+
+def test_a_server_that_goes_and_comes_back(own: Postgres) -> None:
+    """While it's away a directory says so at once; later it finds its way back by itself."""
+    store = open_store(own.url, "")
+    store.add([(b"ben", b"ada")])
+    reactor = Reactor()
+    directory = open_directory(reactor, own.url, "")
+    question = [Lookup(b"ada", None, 10)]
+    answer = [Page([b"ben"], more=False)]
+    assert asked(reactor, directory, question) == answer
+    own.end()
+    assert asked(reactor, directory, question) is None
+    with pytest.raises(StoreError, match="can't be used"):
+        store.add([(b"cid", b"ada")])
+    own.start()
+    for _ in range(100):
+        turns(reactor)
+        if asked(reactor, directory, question) == answer:
+            break
+    assert asked(reactor, directory, question) == answer
+    assert store.add([(b"ben", b"ada")]) == 0
+    directory.close()
+    store.close()
+
+
+def turns(reactor: Reactor) -> None:
+    """Let a tenth of a second go by on the loop."""
+    reactor._stopped = False
+    reactor.every(0.1, reactor.stop)
+    reactor.run()
+
+
+def test_a_server_that_hangs(own: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was stopped doesn't hold a question for ever."""
+    monkeypatch.setattr("encke.friends.postgres_directory.TIMEOUT", 0.5)
+    open_store(own.url, "").close()
+    reactor = Reactor()
+    directory = open_directory(reactor, own.url, "")
+    question = [Lookup(b"ada", None, 10)]
+    assert asked(reactor, directory, question) == [Page([], more=False)]
+    backends = psutil.Process(own.process.pid).children()
+    for backend in backends:
+        backend.suspend()
+    try:
+        assert asked(reactor, directory, question) is None
+    finally:
+        for backend in backends:
+            backend.resume()
+    directory.close()
+
+
+def test_nobody_is_there() -> None:
+    """An address where nothing listens: an error that says what to do, without the password."""
+    url = "postgresql://encke:very-secret@127.0.0.1:1/nothing"
+    with pytest.raises(StoreError, match=r"127\.0\.0\.1:1/nothing") as error:
+        open_store(url, "")
+    assert "very-secret" not in str(error.value)
+    reactor = Reactor()
+    directory = open_directory(reactor, url, "")
+    assert asked(reactor, directory, [Lookup(b"ada", None, 10)]) is None
+    assert asked(reactor, directory, [Lookup(b"ada", None, 10)]) is None
+    directory.close()
+
+
+def test_no_url() -> None:
+    """What is no URL of PostgreSQL's is refused in a sentence."""
+    with pytest.raises(StoreError, match="postgresql://"):
+        open_store("postgresql://[", "")
