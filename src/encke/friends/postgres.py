@@ -34,6 +34,10 @@ POOL = 4
 TIMEOUT = 5.0
 """Seconds until a server that doesn't answer is away."""
 
+RECONNECT_TIMEOUT = 1.0
+"""Seconds until an attempt to connect is given up; whoever asks next makes another one. Longer,
+and the pool's pauses, which double, would outlast an outage."""
+
 BATCH = 10_000
 """Rows fetched at once where all are read."""
 
@@ -64,6 +68,7 @@ class PostgresStore:
             min_size=0,
             max_size=POOL,
             timeout=TIMEOUT,
+            reconnect_timeout=RECONNECT_TIMEOUT,
             kwargs={"connect_timeout": round(TIMEOUT), "application_name": "encke"},
             check=psycopg_pool.ConnectionPool.check_connection,
             open=False,
