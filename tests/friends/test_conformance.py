@@ -40,16 +40,18 @@ def asked(reactor: Reactor, directory: Directory, lookups: list[Lookup]) -> list
         reactor.stop()
 
     directory.ask(lookups, done)
-    if not answers:
-        _turn(reactor)
+    began = time.monotonic()
+    while not answers:
+        assert time.monotonic() < began + 15, "no answer"
+        turns(reactor)
     (answer,) = answers
     return answer
 
 
-def _turn(reactor: Reactor) -> None:
-    began = time.monotonic()
-    reactor.every(0.5, lambda: reactor.stop() if time.monotonic() > began + 15 else None)
+def turns(reactor: Reactor) -> None:
+    """Let the loop turn for a tenth of a second, or until somebody stops it."""
     reactor._stopped = False
+    reactor.every(0.1, reactor.stop)
     reactor.run()
 
 

@@ -13,7 +13,7 @@ from encke.friends.opening import open_directory, open_store
 from encke.friends.store import Page, Store
 from encke.reactor.loop import Reactor
 
-from .test_conformance import asked
+from .test_conformance import asked, turns
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
@@ -55,13 +55,6 @@ def adds(store: Store) -> bool:
         return store.add([(b"ben", b"ada")]) == 0
     except StoreError:
         return False
-
-
-def turns(reactor: Reactor) -> None:
-    """Let a tenth of a second go by on the loop."""
-    reactor._stopped = False
-    reactor.every(0.1, reactor.stop)
-    reactor.run()
 
 
 def test_a_server_that_hangs(own: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
