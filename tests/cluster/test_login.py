@@ -62,7 +62,7 @@ def test_a_wrong_login(
         assert server.log().count("authentication error") == 3
         assert member.events == []
         error = capfd.readouterr().err
-        assert f"level=error event=nats_unreachable server={server.address}" in error
+        assert f"level=error event=nats-unreachable server={server.address}" in error
         assert 'reason="Authorization Violation"' in error
         assert "s3cret" not in error
         assert "wrong" not in error
@@ -181,7 +181,7 @@ def test_files_of_no_use(
     make(path)
     member = join(shared.url, ready=False, credentials=str(path), retry_limit=60.0)
     run_until(reactor, lambda: member.link.tally.failed == 1)
-    assert f"level=error event=nats_unreachable server={shared.address} reason=" in (
+    assert f"level=error event=nats-unreachable server={shared.address} reason=" in (
         error := capfd.readouterr().err
     )
     assert str(path) in error
@@ -233,5 +233,5 @@ def test_what_is_not_allowed_later(
         ticks: list[None] = []
         reactor.every(0.1, lambda: ticks.append(None))
         run_until(reactor, lambda: len(ticks) == 3)
-        assert capfd.readouterr().err.count("event=nats_error") == 1
+        assert capfd.readouterr().err.count("event=nats-error") == 1
         assert member.events == ["interest", "linked"]

@@ -46,7 +46,7 @@ def test_what_is_no_good_server(
         assert server.connections == 2
         assert member.events == []
         error = capfd.readouterr().err
-        assert f"event=nats_unreachable server={server.address} reason=" in error
+        assert f"event=nats-unreachable server={server.address} reason=" in error
         assert reason in error
 
 

@@ -112,8 +112,8 @@ def test_a_node_that_leaves_owes_nothing(
     asking.until_knows(0)
     assert asking.answers == {1: 0}
     logged = capfd.readouterr().err
-    assert f"event=node_joined node={leaving.peers.node} name=web-2" in logged
-    assert f"event=node_left node={leaving.peers.node} name=web-2" in logged
+    assert f"event=node-joined node={leaving.peers.node} name=web-2" in logged
+    assert f"event=node-left node={leaving.peers.node} name=web-2" in logged
 
 
 def test_without_nats_questions_have_no_answer(tmp_path: Path, node: Joined) -> None:
@@ -245,7 +245,7 @@ def test_a_link_that_comes_back_keeps_the_others(
         assert one.peers.ask(SEND, b"1", b"hi", 1)
         run_until(one.reactor, lambda: bool(one.answers))
         assert one.answers == {1: 1}
-        assert "node_lost" not in capfd.readouterr().err
+        assert "node-lost" not in capfd.readouterr().err
 
 
 # processes
@@ -294,7 +294,7 @@ def test_a_node_that_is_killed(
         asking.until_knows(0)
         assert time.monotonic() - began < 5
     assert asking.answers == {1: None}
-    assert "event=node_lost" in capfd.readouterr().err
+    assert "event=node-lost" in capfd.readouterr().err
     assert asking.peers.ask(SEND, b"1", b"hi", 2)
     assert asking.answers[2] == 0
 
@@ -330,4 +330,4 @@ def test_who_was_stopped_calls_nobody_lost(
         time.sleep(2)  # it is what is tested: nothing turns
         ticks(here.reactor, 1.0)
         assert len(here.peers.members) == 1
-    assert "node_lost" not in capfd.readouterr().err
+    assert "node-lost" not in capfd.readouterr().err

@@ -162,7 +162,7 @@ def test_what_cannot_be_taken(
     assert nodes.answer(answer.result()) == nodes.Answer(receiver.peers.node, 0, why)
     assert receiver.came == []
     assert receiver.peers.tally.dropped == 2
-    lines = [line for line in capfd.readouterr().err.splitlines() if "messages_dropped" in line]
+    lines = [line for line in capfd.readouterr().err.splitlines() if "messages-dropped" in line]
     assert len(lines) == 1
     assert why in lines[0]
 

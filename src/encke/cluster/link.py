@@ -294,7 +294,7 @@ class Link:
             self.flush(self._restore)
             return
         log.info(
-            "nats_ready",
+            "nats-ready",
             server=self.server,
             subscriptions=self._restored,
             seconds=f"{time.monotonic() - self._since:.3f}",
@@ -342,7 +342,7 @@ class Link:
         self.max_payload = info.max_payload
         self._pool.learn(info.connect_urls, self.server)
         if info.ldm:
-            log.info("nats_lame_duck", server=self.server)
+            log.info("nats-lame-duck", server=self.server)
 
     def _pong(self) -> None:
         if not self._pinged:
@@ -387,7 +387,7 @@ class Link:
         pause = self._pause(refused)
         self._next_attempt = time.monotonic() + pause
         say = log.error if refused else log.warning
-        what = "nats_lost" if was_ready else "nats_unreachable"
+        what = "nats-lost" if was_ready else "nats-unreachable"
         say(what, server=self.server, reason=reason, retry_in=f"{pause:.1f}")
         self._reset(State.AWAY)
         if was_ready:
@@ -450,6 +450,6 @@ class Link:
 
     def _log_complaints(self) -> None:
         if self._unlogged:
-            log.error("nats_error", server=self.server, error=self._complaint, times=self._unlogged)
+            log.error("nats-error", server=self.server, error=self._complaint, times=self._unlogged)
             self._unlogged = 0
             self._log_complaints_at = time.monotonic() + COMPLAINT_PAUSE

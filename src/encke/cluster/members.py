@@ -37,7 +37,7 @@ class Members:
         if new:
             if len(self._said) >= MAX_MEMBERS:
                 return False
-            log.info("node_joined", node=node, name=heartbeat.name, version=heartbeat.version)
+            log.info("node-joined", node=node, name=heartbeat.name, version=heartbeat.version)
         self._said[node] = heartbeat
         self._heard[node] = now
         return new
@@ -46,7 +46,7 @@ class Members:
         """A node goes, on purpose."""
         said = self._remove(node)
         if said is not None:
-            log.info("node_left", node=node, name=said.name)
+            log.info("node-left", node=node, name=said.name)
 
     def silent(self, now: float) -> list[str]:
         """Forget the nodes that have been silent for too long, and name them."""
@@ -54,7 +54,7 @@ class Members:
         for node in gone:
             said = self._remove(node)
             assert said is not None
-            log.warning("node_lost", node=node, name=said.name, silent_for=f"{SILENCE:g}s")
+            log.warning("node-lost", node=node, name=said.name, silent_for=f"{SILENCE:g}s")
         return gone
 
     def forgive(self, now: float) -> None:

@@ -386,7 +386,7 @@ class Peers:
             self._complain()
 
     def _complain(self) -> None:
-        log.error("messages_dropped", reason=self._why, times=self._unlogged)
+        log.error("messages-dropped", reason=self._why, times=self._unlogged)
         self._unlogged = 0
         self._complain_at = time.monotonic() + COMPLAINT_PAUSE
 
