@@ -138,6 +138,7 @@ class NatsServer:
         """It doesn't run (SIGSTOP) until the block is left."""
         self.process.send_signal(signal.SIGSTOP)
         try:
+            until(self._is_stopped, "none of its threads runs")
             yield
         finally:
             self.process.send_signal(signal.SIGCONT)
@@ -146,6 +147,10 @@ class NatsServer:
     def runs(self) -> bool:
         """Whether it hasn't ended."""
         return self.process.poll() is None
+
+    def _is_stopped(self) -> bool:
+        tasks = Path(f"/proc/{self.pid}/task").glob("*/stat")
+        return all(task.read_text().rpartition(")")[2].split()[0] == "T" for task in tasks)
 
     @property
     def address(self) -> str:

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from nats.aio.msg import Msg
 from reactor.turning import run_until
+from system.node import until
 
 from encke.cluster import peers as peers_module
 from encke.cluster.link import State
@@ -161,9 +162,11 @@ def test_answers_while_interest_is_restored(
             await peer.client.publish("encke.ask.user.1", b"hi", reply="mine")
             await peer.client.flush()
 
+        own = server.subscriptions()
         router = node(server.url, *(b"%d" % number for number in range(100)), ready=False)
         run_until(reactor, lambda: router.peers.link.state is State.RESTORING)
-        router.turn()  # the first slice is written
+        router.turn()
+        until(lambda: server.subscriptions() >= own + 10, "the first slice is processed")
         peer.do(ask())
         held: list[int] = []
         linked = router.peers.linked
