@@ -134,5 +134,13 @@ def test_limits_follow_from_the_open_files_limit() -> None:
     assert gateway_capacity() == files_limit() - RESERVED_FILES
     assert gateway_count(Settings()) == len(os.sched_getaffinity(0))
     assert gateway_count(Settings(gateways=3)) == 3
+    assert gateway_count(Settings(gateways=0)) == 1  # for senders
     assert connection_limit(Settings(gateways=3)) == 3 * gateway_capacity()
     assert connection_limit(Settings(max_connections=1_000_000)) == 1_000_000
+
+
+def test_a_node_for_senders_needs_others() -> None:
+    """--gateways 0 opens no streams: alone it would be of no use."""
+    with pytest.raises(BadSettings, match="--nats"):
+        load({"gateways": 0}, {})
+    assert load({"gateways": 0, "nats": "nats://127.0.0.1"}, {}).gateways == 0

@@ -59,8 +59,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = ""
     # processes
     gateways: Annotated[
-        int, Meta(ge=0, le=1000), _described("Gateway processes to start with. 0: one a core.")
-    ] = 0
+        Annotated[int, Meta(ge=0, le=1000)] | None,
+        _described(
+            "Gateway processes to start with; else one a core. 0: this node is for senders only, "
+            "whose messages go to other nodes (--nats); it opens no streams."
+        ),
+    ] = None
     max_connections: Annotated[
         int,
         Meta(ge=0, le=20_000_000),
@@ -244,6 +248,11 @@ def _check_safe(settings: Settings) -> None:
         raise BadSettings(
             "--friends takes sqlite, off, or postgresql://USER:PASSWORD@HOST/DATABASE."
         )
+    if settings.gateways == 0 and not settings.nats:
+        raise BadSettings(
+            "--gateways 0 is a node for senders, whose users are on other nodes: join it to them "
+            "with --nats URL."
+        )
     if settings.nats and settings.friends == "sqlite":
         raise BadSettings(
             "--friends sqlite is a file of this machine, which the other nodes of the cluster "
@@ -282,7 +291,9 @@ def gateway_capacity() -> int:
 
 def gateway_count(settings: Settings) -> int:
     """Gateways to start with."""
-    return settings.gateways or len(os.sched_getaffinity(0))
+    if settings.gateways is None:
+        return len(os.sched_getaffinity(0))
+    return max(1, settings.gateways)  # senders need one too
 
 
 def connection_limit(settings: Settings) -> int:

@@ -199,6 +199,20 @@ def test_a_node_is_killed(server: NatsServer) -> None:
         assert ask(one.address, post("/send/x?wait=cluster", b"x")).json() == {"delivered": 0}
 
 
+def test_a_node_for_senders(nodes: tuple[Node, Node], server: NatsServer) -> None:
+    """--gateways 0: it opens no streams, and says so; what is sent there arrives elsewhere."""
+    with (
+        Node("--nats", server.url, "--gateways", "0") as senders,
+        stream(nodes[0].address, "far") as listener,
+    ):
+        senders.until(lambda now: now.nodes == 2, "it knows the others")
+        for path in ("/test/1", "/events/1"):
+            assert "--gateways 0" in ask(senders.address, request("GET", path)).problem(503)
+        answer = ask(senders.address, post("/send/far?wait=cluster", b"x"))
+        assert answer.json() == {"delivered": 1}
+        assert listener.chunk() == b"Recvd msg #1: 'x'\n"
+
+
 def test_a_node_that_is_alone_has_none_of_it() -> None:
     """Without --nats nothing of the cluster's room is imported."""
     with Node("--gateways", "2") as node:

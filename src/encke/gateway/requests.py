@@ -30,6 +30,10 @@ BULK_SIZE = 768 * 1024
 messages a turn has, the more of them share a write; but all else waits for it, up to
 70 ms on a core that bulk senders keep busy."""
 
+NO_STREAMS = Problem(
+    503, "This node is for senders (--gateways 0); open streams at another node of the cluster."
+)
+
 TIMEOUT = Problem(408, "The request came too slowly; send it in one go.")
 
 
@@ -224,6 +228,8 @@ class Requests:
     def _where(self, request: Request) -> Route | Problem:
         """Where the request leads, if what its head announces is acceptable."""
         where = route(request, self._settings.api_key)
+        if type(where) is Route and where.action is Action.STREAM and self._settings.gateways == 0:
+            where = NO_STREAMS
         expect = request.headers.get(b"expect")
         if expect is not None and expect.lower() != b"100-continue":
             return Problem(417, "The only expectation that is met is 100-continue.")

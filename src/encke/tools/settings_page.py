@@ -8,6 +8,7 @@ May import: settings.
 """
 
 from collections.abc import Iterator
+from types import NoneType
 from typing import get_args, get_type_hints
 
 import msgspec
@@ -60,6 +61,9 @@ def settings() -> Iterator[Setting]:
     defaults = Settings()
     for name in Settings.__struct_fields__:
         kind, *metas = get_args(hints[name])
+        if NoneType in get_args(kind):  # None stands for a default that depends
+            kind, *bounds = get_args(get_args(kind)[0])
+            metas += bounds
         yield Setting(
             name,
             kind,
@@ -77,7 +81,9 @@ def _bounds(metas: list[Meta]) -> Iterator[str]:
 
 
 def _written(value: object) -> str:
-    """`value` as one writes it in a flag."""
+    """`value` as one writes it in a flag; None: it isn't given."""
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
