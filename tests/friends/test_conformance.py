@@ -70,6 +70,14 @@ def test_add_and_remove(place: Place) -> None:
     assert sorted(store.pairs()) == [(b"ben", b"eve"), (b"cid", b"ada"), (b"dan", b"ada")]
 
 
+def test_degrees(place: Place) -> None:
+    """How many publishers have so many subscribers, and the same for subscribers."""
+    store = place.store()
+    assert store.degrees() == ({}, {})
+    store.add([(b"1", b"p"), (b"2", b"p"), (b"1", b"q"), (b"x", b"r")])
+    assert store.degrees() == ({2: 1, 1: 2}, {2: 1, 1: 2})
+
+
 def test_it_is_kept(place: Place) -> None:
     """What was added is there when the store is opened again, also beside another."""
     place.store().add([(b"ben", b"ada")])

@@ -55,6 +55,13 @@ _MIGRATIONS = (
 )
 """What makes schema k + 1 of schema k."""
 
+_DEGREES = (
+    """SELECT degree, count(*) FROM (SELECT count(*) AS degree FROM encke_subscriptions
+    GROUP BY publisher) degrees GROUP BY degree""",
+    """SELECT degree, count(*) FROM (SELECT count(*) AS degree FROM encke_subscriptions
+    GROUP BY subscriber) degrees GROUP BY degree""",
+)
+
 Connection = psycopg.Connection[tuple[object, ...]]
 
 
@@ -142,6 +149,14 @@ class PostgresStore:
                 "SELECT publisher, subscriber FROM encke_subscriptions"
             ):
                 yield str(subscriber).encode(), str(publisher).encode()
+
+    def degrees(self) -> tuple[dict[int, int], dict[int, int]]:
+        with self._connection() as connection:
+            subscribers, subscriptions = (
+                {int(str(degree)): int(str(count)) for degree, count in connection.execute(it)}
+                for it in _DEGREES
+            )
+        return subscribers, subscriptions
 
     def close(self) -> None:
         self._pool.close()

@@ -54,6 +54,9 @@ _SUBSCRIPTIONS = (
     ORDER BY publisher LIMIT ?""",
 )
 
+_DEGREES = """SELECT degree, count(*) FROM
+    (SELECT count(*) AS degree FROM subscriptions GROUP BY {}) GROUP BY degree"""
+
 
 class SqliteStore:
     """A store.Store in a file; `data` is its directory, which is made if it's missing."""
@@ -102,6 +105,14 @@ class SqliteStore:
                 "SELECT publisher, subscriber FROM subscriptions"
             ):
                 yield id_of(subscriber), id_of(publisher)
+
+    def degrees(self) -> tuple[dict[int, int], dict[int, int]]:
+        with _explained(self._file):
+            subscribers, subscriptions = (
+                dict(self._database.execute(_DEGREES.format(column)))
+                for column in ("publisher", "subscriber")
+            )
+            return subscribers, subscriptions
 
     def close(self) -> None:
         self._database.close()

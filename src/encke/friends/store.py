@@ -46,5 +46,9 @@ class Store(Protocol):
     def pairs(self) -> Iterator[Pair]:
         """All subscriptions."""
 
+    def degrees(self) -> tuple[dict[int, int], dict[int, int]]:
+        """How many subscribers publishers have: number of subscribers -> number of publishers
+        that have so many; and the same for subscribers and their subscriptions."""
+
     def close(self) -> None:
         """Let go of files and connections."""
