@@ -7,7 +7,7 @@ import socket
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 
@@ -58,6 +58,18 @@ class Alone:
     def terminate(self) -> None:
         """SIGTERM."""
         os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        os.kill(self.pid, signal.SIGKILL)
+        assert self.wait() == -signal.SIGKILL
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until `condition` holds."""
+        until = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < until, f"it doesn't hold after {PATIENCE:g} s"
+            time.sleep(0.005)
 
     def abandon(self) -> None:
         """Let the lifeline end, as when the supervisor is killed."""

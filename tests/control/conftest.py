@@ -1,6 +1,7 @@
 """A control process for each test."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from .alone import Alone, alone
 
 
 @pytest.fixture
-def control() -> Iterator[Alone]:
+def control(tmp_path: Path) -> Iterator[Alone]:
     """A control process without an API key, of a node that is ready."""
-    with alone(Settings()) as control:
+    with alone(Settings(data=str(tmp_path))) as control:
         yield control

@@ -26,6 +26,19 @@ class Components(msgspec.Struct):
     schemas: dict[str, Schema]
 
 
+class Media(msgspec.Struct):
+    example: str = ""
+
+
+class Body(msgspec.Struct):
+    content: dict[str, Media]
+
+
+class Operation(msgspec.Struct):
+    responses: dict[str, object]
+    body: Body | None = msgspec.field(default=None, name="requestBody")
+
+
 class Typed(msgspec.Struct):
     """What the tests read of the document."""
 
@@ -66,8 +79,26 @@ def test_it_is_served_as_it_is(control: Alone) -> None:
 def test_the_control_port_has_what_it_describes(control: Alone) -> None:
     """Each GET that is described is answered with a status and a type that are described."""
     for path, item in TYPED.paths.items():
-        if described_port(item) == "Control port":
-            check_answer(control.get(path), item)
+        if described_port(item) == "Control port" and "get" in item:
+            check_answer(control.get(path.format(id="123")), item)
+
+
+def test_each_change_is_answered_as_described(control: Alone) -> None:
+    """PUT, DELETE and POST too, each with what it takes as an example."""
+    for path, item in TYPED.paths.items():
+        if described_port(item) != "Control port":
+            continue
+        for method in ("put", "delete", "post"):
+            if method in item:
+                operation = msgspec.convert(item[method], Operation)
+                url = path.format(subscriber="123", publisher="456")
+                bodies = operation.body.content if operation.body else {"": Media()}
+                for media_type, media in bodies.items():
+                    answer = control.client.request(
+                        method, url, content=media.example, headers={"Content-Type": media_type}
+                    )
+                    assert str(answer.status_code) in operation.responses
+                    assert answer.status_code < 400
 
 
 def described_port(item: dict[str, object]) -> str:
@@ -99,6 +130,12 @@ def test_the_answers_are_as_described(control: Alone) -> None:
     check("NodeState", control.get("/state").json())
     check("Health", control.get("/health").json())
     check("Problem", control.get("/nothing").json())
+    lines = {"Content-Type": "text/tab-separated-values"}
+    loaded = control.client.post("/subscriptions", content=b"1\t2\n1\t3\nx\n", headers=lines)
+    check("Loaded", loaded.json())
+    check("Subscriptions", control.get("/users/1/subscriptions?limit=1").json())
+    check("Subscribers", control.get("/users/3/subscribers").json())
+    check("Problem", control.get("/users/3/subscribers?limit=0").json())
 
 
 def test_the_page_shows_every_request(control: Alone) -> None:

@@ -1,17 +1,19 @@
-"""What the control port answers: health, state, metrics, and their description.
+"""What the control port answers: health, state, metrics, friends, and their description.
 
-Handlers are coroutines that never wait, so no thread is ever started; what not every
-operator asks for is imported when it is asked for. Errors are problem details (RFC 9457).
-With an API key everything but /health asks for it: load balancers probe without
-credentials, and /health tells nothing else.
+Handlers are coroutines, and never wait for anything but the friends' store, which is
+asked on a thread of its own once it's needed; what not every operator asks for is
+imported when it is asked for. Errors are problem details (RFC 9457). With an API key
+everything but /health asks for it: load balancers probe without credentials, and /health
+tells nothing else.
 
-May import: scoreboard, state, metrics, pages.
+May import: scoreboard, settings, errors, state, metrics, pages, friends, problems.
 """
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from starlette.applications import Starlette
@@ -23,26 +25,29 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..errors import BadUserId, StoreError
 from ..scoreboard import Scoreboard
+from ..settings import Settings
 from . import state
+from .problems import RETRY_AFTER, bad_request, failed, problem, refused, unavailable
 
-RETRY_AFTER = "1"
-"""Seconds after which asking /health again is worth it."""
+if TYPE_CHECKING:
+    from .friends import Friends
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+Handler = Callable[[Request], Awaitable[Response]]
 
 _PAGE_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 
 
 class Control:
-    """The control port of the node whose processes write `scoreboard`.
+    """The control port of the node whose processes write `scoreboard`."""
 
-    An empty `api_key` asks for none.
-    """
-
-    def __init__(self, scoreboard: Scoreboard, api_key: str) -> None:
+    def __init__(self, scoreboard: Scoreboard, settings: Settings) -> None:
         self._scoreboard = scoreboard
-        self._api_key = api_key
+        self._settings = settings
+        self._friends: Friends | None = None
         version = msgspec.json.decode(_description(), type=_Description).info.version
         self._reader = state.Reader(scoreboard, version)
 
@@ -50,13 +55,56 @@ class Control:
         """The ASGI application."""
         pages = (self.index, self.health, self.state, self.metrics, self.openapi, self.docs)
         paths = ("/", "/health", "/state", "/metrics", "/openapi.json", "/docs")
+        key = self._settings.api_key
         return Starlette(
             routes=[
-                Route(path, page, methods=["GET"]) for path, page in zip(paths, pages, strict=True)
+                *(Route(*each, methods=["GET"]) for each in zip(paths, pages, strict=True)),
+                Route(
+                    "/users/{subscriber}/subscriptions/{publisher}",
+                    self._managing(lambda friends: friends.subscription),
+                    methods=["PUT", "DELETE"],
+                ),
+                Route(
+                    "/users/{id}/subscriptions",
+                    self._managing(lambda friends: friends.subscriptions),
+                    methods=["GET"],
+                ),
+                Route(
+                    "/users/{id}/subscribers",
+                    self._managing(lambda friends: friends.subscribers),
+                    methods=["GET"],
+                ),
+                Route(
+                    "/subscriptions",
+                    self._managing(lambda friends: friends.load),
+                    methods=["POST"],
+                ),
             ],
-            middleware=[Middleware(_Key, key=self._api_key)] if self._api_key else [],
-            exception_handlers={HTTPException: _refused, Exception: _failed},
+            middleware=[Middleware(_Key, key=key)] if key else [],
+            exception_handlers={
+                HTTPException: refused,
+                BadUserId: bad_request,
+                StoreError: unavailable,
+                Exception: failed,
+            },
         )
+
+    def close(self) -> None:
+        """Let the friends' store go, if it was needed."""
+        if self._friends is not None:
+            self._friends.close()
+
+    def _managing(self, handler: "Callable[[Friends], Handler]") -> Handler:
+        """A handler of friends, which come into being when one is first called."""
+
+        async def handle(request: Request) -> Response:
+            if self._friends is None:
+                from .friends import Friends  # SQLite and a thread
+
+                self._friends = Friends(self._settings)
+            return await handler(self._friends)(request)
+
+        return handle
 
     async def health(self, _request: Request) -> Response:
         """200 while the node takes connections, else 503."""
@@ -127,41 +175,11 @@ class _Key:
         await self._app(scope, receive, send)
 
 
-def _problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
-    body = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-    }
-    return Response(
-        msgspec.json.encode(body), status, headers, media_type="application/problem+json"
-    )
-
-
-_UNAUTHORIZED = _problem(
+_UNAUTHORIZED = problem(
     HTTPStatus.UNAUTHORIZED,
     "This server has an API key; show it: Authorization: Bearer KEY.",
     {"WWW-Authenticate": "Bearer"},
 )
-
-_DETAILS = {
-    HTTPStatus.NOT_FOUND: "Nothing is here; GET / lists what the control port has.",
-    HTTPStatus.METHOD_NOT_ALLOWED: "Only GET and HEAD are answered here.",
-}
-
-
-async def _refused(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    status = HTTPStatus(error.status_code)
-    return _problem(status, _DETAILS.get(status, error.detail), error.headers)
-
-
-async def _failed(_request: Request, _error: Exception) -> Response:
-    return _problem(
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        "The control process failed at this; its log has the traceback. Please report it.",
-    )
 
 
 def _description() -> bytes:

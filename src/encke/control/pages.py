@@ -6,6 +6,7 @@ machine that reaches nothing else, and under a policy that allows nothing else.
 May import: nothing of Encke.
 """
 
+from collections.abc import Iterator
 from html import escape
 
 import msgspec
@@ -31,6 +32,7 @@ _INDEX = """<p>This is the control port of an Encke server.</p><ul>
 <li><a href="/health">/health</a>: whether it takes connections
 <li><a href="/state">/state</a>: connections, users, messages; memory and time of each process
 <li><a href="/metrics">/metrics</a>: the same for Prometheus
+<li><code>/users/ID/subscriptions</code>, <code>/users/ID/subscribers</code>: a user's friends
 <li><a href="/docs">/docs</a>: all requests of both ports
 <li><a href="/openapi.json">/openapi.json</a>: the same for programs
 </ul>"""
@@ -69,7 +71,16 @@ class _Server(msgspec.Struct):
 class _Path(msgspec.Struct):
     servers: list[_Server]
     get: _Operation | None = None
+    put: _Operation | None = None
     post: _Operation | None = None
+    delete: _Operation | None = None
+
+    def operations(self) -> Iterator[tuple[str, _Operation]]:
+        """(method, operation) of each that there is, HEAD left out."""
+        for method in ("get", "put", "post", "delete"):
+            operation: _Operation | None = getattr(self, method)
+            if operation is not None:
+                yield method.upper(), operation
 
 
 class _Info(msgspec.Struct):
@@ -105,9 +116,7 @@ def docs(description: bytes) -> str:
         if port != item.servers[0].description:
             port = item.servers[0].description
             parts.append(f"<h2>{escape(port)}</h2>")
-        for method, operation in (("GET", item.get), ("POST", item.post)):
-            if operation is not None:
-                parts.append(_operation(document, method, path, operation))
+        parts += (_operation(document, *each, path) for each in item.operations())
     parts.append("<h2>Schemas</h2>")
     for name, schema in document.components.schemas.items():
         parts.append(_schema(name, schema))
@@ -115,7 +124,7 @@ def docs(description: bytes) -> str:
     return _PAGE.format(title=escape(title), body="\n".join(parts))
 
 
-def _operation(document: _Document, method: str, path: str, operation: _Operation) -> str:
+def _operation(document: _Document, method: str, operation: _Operation, path: str) -> str:
     rows = []
     if operation.body is not None:
         rows.append(_row("takes", operation.body))

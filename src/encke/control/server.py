@@ -54,7 +54,7 @@ def serve(
     row[Field.PID] = os.getpid()
     row[Field.STARTED] = int(time.time())
     row[Field.STATE] = State.STARTING
-    control = Control(scoreboard, settings.api_key)
+    control = Control(scoreboard, settings)
     config = uvicorn.Config(
         control.application(),
         loop="asyncio",
@@ -73,3 +73,4 @@ def serve(
     gc.collect()
     gc.freeze()
     asyncio.run(server.serve(sockets=[listener]))
+    control.close()
