@@ -92,7 +92,8 @@ def encke(
     encke serve                     start the server on 127.0.0.1:8000
     encke listen 123                show what is sent to the user 123
     encke send 123 "Hello World"    send it
-    encke publish 456 "Hello"       send it to everyone who subscribes to 456
+    encke friends add 123 456       let 123 get what 456 publishes
+    encke publish 456 "Hello"       publish it
 
     Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 69 no server or not now,
     130 interrupted.
@@ -192,7 +193,8 @@ def publish(
     """Publish MESSAGE as the user ID: it goes to everyone who subscribes to ID, and to ID.
 
     \b
-    encke publish 456 "Hello friends"
+    encke friends add 123 456               # 123 subscribes to 456
+    encke publish 456 "Hello friends"       # 123 and 456 get it
     date | encke publish 456 -
 
     It says how many connections got it: of those who are connected now. Of stdin one
@@ -287,6 +289,12 @@ _ELSEWHERE = {"ignore_unknown_options": True, "allow_extra_args": True}
 def _pass_on(context: typer.Context, room: str) -> int:
     there: typer.Typer = importlib.import_module(f"encke.tools.{room}.cli").app
     return there(context.args, prog_name=f"encke {room}", standalone_mode=False) or 0
+
+
+@app.command(add_help_option=False, context_settings=_ELSEWHERE)
+def friends(context: typer.Context) -> int:
+    """Say who gets what whom publishes; load, export, generate: see `encke friends --help`."""
+    return _pass_on(context, "friends")
 
 
 @app.command(add_help_option=False, context_settings=_ELSEWHERE)

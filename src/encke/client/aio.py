@@ -72,7 +72,7 @@ class Client:
     """
 
     def __init__(self, url: str = DEFAULT_URL, api_key: str = "", *, timeout: float = 30.0) -> None:
-        self._url = _base(url)
+        self._url = base_url(url)
         secure = self._url.startswith("https:")
         self._timeout = timeout
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
@@ -159,12 +159,12 @@ class Client:
 
         Raises BadUserId.
         """
-        opener = Opener(self._streams, self._url, f"/events/{_segment(id)}", self._timeout)
+        opener = Opener(self._streams, self._url, f"/events/{segment(id)}", self._timeout)
         return Listener(opener, self._listeners, reconnect, on_open, on_lost)
 
     async def _one(self, verb: str, id: str, message: str | bytes) -> int:
         body = message.encode() if isinstance(message, str) else message
-        answer = await self._post(f"/{verb}/{_segment(id)}", body, "text/plain; charset=utf-8")
+        answer = await self._post(f"/{verb}/{segment(id)}", body, "text/plain; charset=utf-8")
         return decoded(answer, _Delivered, self._url).delivered
 
     async def _many(self, verb: str, messages: Messages) -> Sent:
@@ -234,7 +234,7 @@ async def _each(messages: Messages) -> AsyncIterator[tuple[str, str]]:
             yield message
 
 
-def _base(url: str) -> str:
+def base_url(url: str) -> str:
     """`url` in its canonical form, without a slash at its end."""
     try:
         parsed = httpx.URL(url)
@@ -245,7 +245,7 @@ def _base(url: str) -> str:
     return str(parsed).rstrip("/")
 
 
-def _segment(id: str) -> str:
+def segment(id: str) -> str:
     """The user id as a segment of a path (RFC 3986, section 3.3), where all of it may stand.
 
     Only the ids ``.`` and ``..`` would mean a place in the path. Raises BadUserId.

@@ -1,0 +1,86 @@
+"""Loading a file into the store, and telling how far it is.
+
+May import: files, errors, friends.store, load.screen.
+"""
+
+import os
+import stat
+import sys
+import time
+from typing import BinaryIO
+
+from ...friends.store import Store
+from ..load.screen import Rate, Say, live
+from .files import Direction, Source
+
+EVERY = 5.0
+"""Seconds between two lines, where there's no terminal."""
+
+SHOWN = 0.1
+"""Seconds between two changes on a terminal."""
+
+
+def load(
+    store: Store,
+    file: BinaryIO,
+    name: str,
+    *,
+    direction: Direction,
+    mutual: bool,
+    skip_bad: bool,
+) -> None:
+    """Load `file` into `store`; says so, progress on stderr, the outcome on stdout.
+
+    Raises BadLines, and StoreError.
+    """
+    began = time.monotonic()
+    with live() as say:
+        progress = _Progress(say or _print, SHOWN if say else EVERY, _size(file))
+        source = Source(
+            file,
+            name,
+            direction=direction,
+            mutual=mutual,
+            skip_bad=skip_bad,
+            on_block=lambda: progress.tell(source),
+        )
+        added = sum(map(store.add, source.blocks()))
+    seconds = time.monotonic() - began
+    reader = source.reader
+    print(f"{reader.lines:,} lines read, {added:,} subscriptions added in {seconds:.1f} s")
+    if reader.bad:
+        print(f"{reader.bad:,} bad lines were left out:", file=sys.stderr)
+        for error in reader.errors:
+            print(f"  line {error.number}: {error.reason}", file=sys.stderr)
+        if reader.bad > len(reader.errors):
+            print("  ...", file=sys.stderr)
+
+
+class _Progress:
+    """Tells how far reading is, not too often."""
+
+    def __init__(self, say: Say, pause: float, size: int) -> None:
+        self._say = say
+        self._pause = pause
+        self._size = size
+        self._rate = Rate()
+        self._next = time.monotonic() + pause
+
+    def tell(self, source: Source) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + self._pause
+        lines = source.reader.lines
+        share = f"  {source.bytes / self._size:.0%}" if self._size else ""
+        self._say(f"{lines:,} lines read{share}  {self._rate.of(lines):,.0f}/s")
+
+
+def _print(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _size(file: BinaryIO) -> int:
+    """Bytes; 0 if it's a pipe, which may bring as many as it likes."""
+    status = os.fstat(file.fileno())
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
