@@ -27,11 +27,16 @@ PAGE = """<!doctype html><meta charset="utf-8"><ul></ul><script>
 const source = new EventSource('URL');
 source.onopen = () => document.body.className = 'open';
 source.onerror = () => document.body.className = 'error';
-source.onmessage = (event) => {
+const show = (text) => {
     const item = document.createElement('li');
-    item.textContent = event.data;
+    item.textContent = text;
     document.querySelector('ul').append(item);
 };
+source.onmessage = (event) => show(event.data);
+source.addEventListener('friend', (event) => {
+    const {from, data} = JSON.parse(event.data);
+    show(`${from}: ${data}`);
+});
 </script>"""
 
 # As docs/deployment.md has it, with the page beside it.
@@ -223,3 +228,53 @@ def test_the_stream_of_the_article_in_a_browser(server: Node, page: Page) -> Non
         expect(page.locator("body")).to_contain_text(f"Recvd msg #{number}: '{message}'")
     page.close()
     server.until(lambda state: state.streams == 0, "the page is gone")
+
+
+def test_friends_in_a_page(page: Page, tmp_path: Path) -> None:
+    """What a friend publishes comes with his id; once he is no friend any more, nothing comes."""
+    (tmp_path / "page").mkdir()
+    with (
+        site(tmp_path / "page") as origin,
+        Node("--allow-origin", origin, "--data", str(tmp_path / "data")) as server,
+    ):
+        friends = "http://{}:{}/users/123/subscriptions/456".format(*server.control)
+        publish = partial(httpx.post, f"{url_of(server)}/publish/456")
+        stream = f"{url_of(server)}/events/123"
+        (tmp_path / "page/index.html").write_text(PAGE.replace("URL", stream))
+        page.goto(origin)
+        expect(page.locator("body.open")).to_be_attached()
+        assert httpx.put(friends).status_code == 201
+        assert publish(content=MESSAGE).json() == {"delivered": 1}
+        assert httpx.delete(friends).status_code == 204
+        assert publish(content="gone").json() == {"delivered": 0}
+        send(server, "last")
+        expect(page.locator("li")).to_have_count(2)
+        assert page.locator("li").all_text_contents() == [f"456: {MESSAGE}", "last"]
+        page.goto("about:blank")
+
+
+FORGE = """async (control) => {
+    const types = ['text/plain', 'application/x-ndjson', 'text/tab-separated-values', ''];
+    const change = `${control}/users/123/subscriptions/456`, many = `${control}/subscriptions`;
+    for (const mode of ['cors', 'no-cors']) {
+        for (const method of ['PUT', 'DELETE', 'POST'])
+            await fetch(change, {mode, method}).catch(() => {});
+        for (const type of types) {
+            const body = new Blob(['123\\t456\\n'], {type});
+            await fetch(many, {mode, method: 'POST', body}).catch(() => {});
+            navigator.sendBeacon(many, body);
+        }
+    }
+}"""
+"""All that a page's script may try."""
+
+
+def test_a_foreign_page_makes_no_friends(page: Page, tmp_path: Path) -> None:
+    """Nothing that a page of another origin sends to the control port changes anything."""
+    with site(tmp_path) as origin, Node("--data", str(tmp_path / "data")) as server:
+        (tmp_path / "index.html").write_text("<!doctype html>")
+        control = "http://{}:{}".format(*server.control)
+        page.goto(origin)
+        page.evaluate(FORGE, control)
+        page.goto("about:blank")
+        assert httpx.get(f"{control}/users/123/subscriptions").json()["count"] == 0

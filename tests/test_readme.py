@@ -1,12 +1,14 @@
 """What README tells a newcomer to type does what it says."""
 
+import contextlib
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from system.node import Node
+from system.node import Node, until
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -31,6 +33,35 @@ def test_programs(server: Node, program: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout in ("1 connection\nHello\n", "0 connections got it\n")
+
+
+def test_friends(tmp_path: Path) -> None:
+    """The lines on friends print what they say; the first message appears, the second doesn't."""
+    section = README.partition("## Friends")[2].partition("## ")[0]
+    console = re.findall(r"```console\n(.*?)```", section, re.DOTALL)[0]
+    steps = re.findall(r"^\$ (.*?)\n((?:(?!\$ ).*\n)*)", console, re.MULTILINE)
+    assert len(steps) == 5
+    with Node("--data", str(tmp_path)) as server, contextlib.ExitStack() as streams:
+        places = {
+            "ENCKE_URL": at(server, "http://127.0.0.1:8000"),
+            "ENCKE_CONTROL": "http://{}:{}".format(*server.control),
+        }
+        shown = tmp_path / "shown"
+        for line, printed in steps:
+            command = at(server, line.replace(".venv/bin/encke", ENCKE))
+            if command.startswith("curl -N"):
+                stream = subprocess.Popen(["bash", "-c", f"exec {command} -s > {shown}"])
+                streams.callback(stream.wait)
+                streams.callback(stream.terminate)
+                server.until(lambda state: state.users == 1, "123 is connected")
+            else:
+                done = subprocess.check_output(
+                    ["bash", "-c", command], text=True, env={**os.environ, **places}
+                )
+                assert done == printed
+        subprocess.check_call([ENCKE, "send", "123", "end", "--to", places["ENCKE_URL"]])
+        until(lambda: b"'end'" in shown.read_bytes(), "the last message is shown")
+        assert shown.read_bytes() == b"Recvd msg #1: 'Hello friends'\nRecvd msg #2: 'end'\n"
 
 
 def test_curl(server: Node) -> None:
