@@ -97,7 +97,7 @@ class RouterProcess:
 
     def lookup(self) -> list[tuple[bytes, bytes | None, int]]:
         """What to look up."""
-        return self._dispatcher.publications.lookup()
+        return self._dispatcher.lookup()
 
     def found(self, pages: Sequence[tuple[Sequence[bytes], bool]]) -> None:
         """The store's answers."""
