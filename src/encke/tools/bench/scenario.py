@@ -260,8 +260,12 @@ class Tool(Generic[F]):
 
 @contextmanager
 def flood(url: str, *arguments: str, path: str = "/test/{}") -> Iterator[Tool[Flooded]]:
-    """``encke flood --json`` at the server `url`; `arguments` as on its command line."""
-    with _tool(Flooded, "flood", "--url", url + path, *arguments) as tool:
+    """``encke flood --json`` at the server `url`; `arguments` as on its command line.
+
+    With --urls among them, these are the addresses.
+    """
+    where = () if "--urls" in arguments else ("--url", url + path)
+    with _tool(Flooded, "flood", *where, *arguments) as tool:
         yield tool
 
 
