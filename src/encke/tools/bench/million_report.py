@@ -246,9 +246,9 @@ def _messages(results: Results) -> list[Block]:
         floor = [("Encke, to each", results.each.delivery_rate, results.each.server_us, "")]
         for when, it in zip(("before", "after"), results.loops, strict=True):
             name = f"C write loop to {it.streams:,}, {when}"
-            ratio = (
-                f"{results.each.delivery_rate / it.rate:.2f}, {it.us / results.each.server_us:.2f}"
-            )
+            server = results.each.server_us
+            cpu = f"{it.us / server:.2f}" if server else "?"  # too few messages to tell
+            ratio = f"{results.each.delivery_rate / it.rate:.2f}, {cpu}"
             floor.append((name, it.rate, it.us, ratio))
         blocks.append(
             Grid(
