@@ -28,6 +28,12 @@ CHURN = ("--churn", "200", "--reconnect-delay", "0")
 FLOOD = [sys.executable, "-m", "encke", "flood"]
 
 
+@pytest.fixture
+def server(shared: Node) -> Node:
+    """One server for all tests here."""
+    return shared
+
+
 def url(address: Address, transport: str = "test") -> str:
     return f"http://{address[0]}:{address[1]}/{transport}/{{}}"
 
