@@ -4,7 +4,7 @@
 # anew only when the lock has changed.
 
 PYTHON ?= python3
-WORKERS := -n 2 --dist worksteal  # most tests wait for servers
+WORKERS := -n 3 --dist worksteal  # also on two cores: most tests wait for servers
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INSTALL := $(PIP) install --require-hashes
