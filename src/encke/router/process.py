@@ -188,6 +188,7 @@ class RouterProcess:
         """Put the cluster's counts on the scoreboard."""
         row, tally = self._row, peers.tally
         row[Field.NATS_LINK] = peers.link.state + 1
+        row[Field.NODE] = int(peers.node, 16)
         row[Field.NODES] = len(peers.members.nodes)
         row[Field.FORWARDED] = tally.forwarded
         row[Field.KEPT] = tally.kept
