@@ -235,6 +235,33 @@ def test_a_head_in_drops(hasty: Node) -> None:
         connection.answer().problem(408)
 
 
+@pytest.mark.parametrize("path", ["/test/bytes", "/events/bytes"])
+def test_a_head_byte_by_byte(node: Node, path: str) -> None:
+    """Who sends each byte of a head by itself, and has time, is served; so are his further
+    requests, whether they come in one piece or not."""
+    head = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode()
+    with Raw(node.address) as connection:
+        for data in (post("/send/bytes", b"1"), post("/send/bytes", b"2")):
+            for at in range(len(data)):
+                connection.send(data[at : at + 1])
+            assert connection.answer().json() == {"delivered": 0}
+            connection.send(post("/send/bytes", b"3"))
+            assert connection.answer().json() == {"delivered": 0}
+        for at in range(len(head)):
+            connection.send(head[at : at + 1])
+        assert connection.head().status == 200
+        assert send(node.address, "bytes", "x") == 1
+
+
+def test_who_leaves_in_the_middle_of_a_head(node: Node) -> None:
+    """A client that goes away between two bytes of a head is noticed."""
+    with Raw(node.address) as connection:
+        for at in range(9):
+            connection.send(b"GET /test"[at : at + 1])
+            node.until(lambda state: state.connections == 1, "it's there")
+    node.until(lambda state: state.connections == 0, "it's gone")
+
+
 def test_a_body_in_drops_is_allowed(hasty: Node) -> None:
     """A body may take longer than the timeout as long as it gets on."""
     with stream(hasty.address, "drops") as listener, Raw(hasty.address) as connection:
