@@ -6,10 +6,22 @@ again: nothing gathers, and most of the time goes into switching. Under SCHED_BA
 that runs goes on until it sleeps or its time is up, and the others find more to do in a
 turn. On an idle core a process starts at once under either (sched(7)).
 
+Where there are few of them, it's the other way round: they gather nothing by it, but wait, up
+to some milliseconds, for whatever else runs on their core.
+
 May import: nothing of Encke.
 """
 
 import os
+
+CROWD = 2
+"""Gateways a core; more of them are a crowd."""
+
+
+def batch_crowd(gateways: int) -> None:
+    """`batch`, if a node may have so many gateways that they're a crowd on the cores it has."""
+    if gateways > CROWD * len(os.sched_getaffinity(0)):
+        batch()
 
 
 def batch() -> None:

@@ -17,12 +17,21 @@ print(os.sched_getscheduler(0))
 """
 
 
-def test_the_servers_processes_do_not_preempt_each_other() -> None:
-    """All processes of a node run under SCHED_BATCH, those too that the supervisor forks."""
-    with Node("--gateways", "2") as node:
-        policies = {it.name: os.sched_getscheduler(it.pid) for it in node.state().processes}
-    assert len(policies) == 5
-    assert set(policies.values()) == {os.SCHED_BATCH}
+@pytest.mark.parametrize(
+    ("gateways", "policy"), [(2, os.SCHED_OTHER), (3, os.SCHED_BATCH)], ids=["few", "crowd"]
+)
+def test_a_crowd_does_not_preempt_each_other(gateways: int, policy: int) -> None:
+    """All processes of a node, also those that the supervisor forks, have the usual policy;
+    if it has more than two gateways for each core, SCHED_BATCH."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})  # the node inherits it
+    try:
+        with Node("--gateways", str(gateways)) as node:
+            policies = {it.name: os.sched_getscheduler(it.pid) for it in node.state().processes}
+    finally:
+        os.sched_setaffinity(0, cores)
+    assert len(policies) == 3 + gateways
+    assert set(policies.values()) == {policy}
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,7 @@ class Supervisor:
         node[Field.STARTED] = own[Field.STARTED] = int(time.time())
         node[Field.STATE] = State.STARTING
         own[Field.PID], own[Field.STATE] = os.getpid(), State.READY
+        scheduling.batch_crowd(self._most_gateways)
         gc.collect()
         gc.freeze()
         if self._has_router:
@@ -299,7 +300,6 @@ def serve(settings: Settings) -> int:
     Raises BadSettings if an address can't be bound.
     """
     resource.setrlimit(resource.RLIMIT_NOFILE, (files_limit(), files_limit()))
-    scheduling.batch()
     return Supervisor(settings).run()
 
 
