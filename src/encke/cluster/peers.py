@@ -10,7 +10,8 @@ Invariants:
   taken is counted, logged, and whoever wants an answer gets one.
 - What waits is bounded: questions and answers by number, messages from others by what the
   router hasn't expanded (MAX_REMOTE), messages to them by the link's buffer.
-- The messages of one node come in the order in which they were handed on.
+- The messages of one node come in the order in which they were handed on, each once, and
+  never back to it: what a NATS server hands out late isn't taken (`origins`).
 
 May import: reactor, wire, log, and this room.
 """
@@ -39,6 +40,7 @@ from .logins import Client as LoginsClient
 from .logins import Logins
 from .members import SILENCE, Members
 from .options import LinkOptions
+from .origins import Origins, Verdict
 from .questions import Questions
 
 TICK = 0.1
@@ -61,6 +63,7 @@ OVERLOADED = "This node can't keep up: the message was dropped."
 TOO_LARGE = "The message is larger than this node takes (--body-limit)."
 NOT_UTF8 = "The message is not UTF-8."
 NO_ID = "The subject's last token is no user's."
+LATE = "It comes late, by a link that its node has lost since."
 UNKNOWN = "This node can't say who is subscribed now."
 
 
@@ -137,12 +140,13 @@ class Peers:
         self._unlogged = 0
         self._why = ""
         self._complain_at = now
-        self._begin = b"%b%b." % (subjects.reply, self.node.encode())
+        self._origins = Origins(subjects, self.node)
+        replies = b"%b%b.*" % (subjects.reply, self.node.encode())
         self._kinds: dict[bytes, Verb | Callable[[Message], None]] = {  # by sid
             subjects.all_publications: Verb.PUBLISH,
             subjects.to_send + b"*": Verb.SEND,
             subjects.to_publish + b"*": Verb.PUBLISH,
-            self._begin + b"*": self._answer_came,
+            replies: self._answer_came,
             subjects.node + b"*": self._heartbeat_came,
         }
         reactor.every(TICK, self._tick)
@@ -165,7 +169,7 @@ class Peers:
         subjects = self._subjects
         where = subjects.users(ids) if verb is Verb.SEND else subjects.publications(ids)
         try:
-            self.link.publish(where, messages)
+            self.link.publish(where, messages, self._origins.ours)
         except MessageTooLarge:
             return self._forward_what_fits(where, messages)
         except LinkError:
@@ -180,6 +184,7 @@ class Peers:
         self.link.publish(
             [subject for subject, fit in zip(subjects, fits, strict=True) if fit],
             [message for message, fit in zip(messages, fits, strict=True) if fit],
+            self._origins.ours,
         )
         self.tally.forwarded += sum(fits)
         self.tally.kept += len(fits) - sum(fits)
@@ -193,7 +198,7 @@ class Peers:
         try:
             if questions.full:
                 raise LinkError
-            reply = self._begin + b"%d" % questions.next
+            reply = self._origins.reply + b"%d" % questions.next
             self.link.publish((begin + token(id),), (message,), reply)
         except LinkError:
             self.tally.kept += 1
@@ -221,6 +226,7 @@ class Peers:
     def linked(self) -> None:
         """We're joined, with all interest."""
         now = self._linked_at = time.monotonic()
+        self._origins.linked()
         self._settled_at = now + SILENCE
         self.members.forgive(now)
         self.logins.linked()
@@ -236,7 +242,7 @@ class Peers:
 
     def received(self, messages: list[Message]) -> None:
         """Messages: consecutive ones that are alike go to the router together."""
-        kinds, limit = self._kinds, self._body_limit
+        kinds, limit, newest = self._kinds, self._body_limit, self._origins.newest
         verb = Verb.SEND
         ids: list[bytes] = []
         payloads: list[bytes] = []
@@ -250,12 +256,23 @@ class Peers:
                 continue
             else:
                 id = _user_of(message.subject)
-            if message.reply or not id or len(payload) > limit or not payload.isascii():
+            reply = message.reply
+            if reply in newest:
+                reply = b""
+            elif reply:
+                verdict = self._origins.judge(reply)
+                if verdict is Verdict.LATE:
+                    self._drop(LATE, 1)
+                if verdict >= Verdict.LATE:
+                    continue
+                if verdict is Verdict.TAKE:
+                    reply = b""
+            if reply or not id or len(payload) > limit or not payload.isascii():
                 refusal = self._refusal(id, payload)
-                if refusal or message.reply:
+                if refusal or reply:
                     self._take(verb, ids, payloads)
                     ids, payloads = [], []
-                    self._take_one(kind, id, message, refusal)
+                    self._take_one(kind, id, payload, reply, refusal)
                     continue
             if kind is not verb:
                 self._take(verb, ids, payloads)
@@ -285,19 +302,19 @@ class Peers:
         self.tally.received += len(ids)
         self._client.remote(verb, ids, messages)
 
-    def _take_one(self, verb: Verb, id: bytes, message: Message, refusal: str) -> None:
+    def _take_one(self, verb: Verb, id: bytes, payload: bytes, reply: bytes, refusal: str) -> None:
         """A message whose sender wants an answer, or that is to be refused."""
         if not refusal and self._client.remote_bytes > MAX_REMOTE:
             refusal = OVERLOADED
         if refusal:
             self._drop(refusal, 1)
-            if message.reply:
-                self._say(message.reply, Answer(self.node, 0, refusal))
+            if reply:
+                self._say(reply, Answer(self.node, 0, refusal))
             return
         ticket = self._next_ticket = self._next_ticket + 1
-        self._tickets[ticket] = message.reply
+        self._tickets[ticket] = reply
         self.tally.received += 1
-        self._client.remote(verb, [id], [message.payload], ticket)
+        self._client.remote(verb, [id], [payload], ticket)
 
     def answer(self, ticket: int, count: int | None) -> None:
         """So many connections here got the message of `ticket`; None: nobody can say."""
@@ -320,7 +337,7 @@ class Peers:
     # the others
 
     def _answer_came(self, message: Message) -> None:
-        number = message.subject[len(self._begin) :]
+        number = message.subject.rpartition(b"-")[2]
         if not number.isdigit() or len(number) > 18:
             return
         try:

@@ -7,7 +7,9 @@ with a comma for every dot::
     P.publish.TOKEN       a message to everyone subscribed to a user, and to himself
     P.ask.user.TOKEN      as the first two, but every node answers at the reply subject
     P.ask.publish.TOKEN   how many connections got it: see encke.wire.nodes
-    P.reply.NODE.NUMBER   where a node gets such answers
+    P.reply.NODE.LINK-NUMBER   where a node gets such answers
+    P.link.NODE.LINK      stands where the reply subject of a node's messages would: its
+                          how-manieth link carried them. Nobody listens there
     P.node.NODE           what a node says of itself every second: see encke.wire.nodes
 
     user id               subject of his messages
@@ -54,6 +56,7 @@ class Subjects:
     __slots__ = (
         "_publication",
         "_user",
+        "link",
         "node",
         "prefix",
         "reply",
@@ -77,7 +80,9 @@ class Subjects:
         self.to_publish = b"%b.ask.publish." % begin
         """The same of a publication."""
         self.reply = b"%b.reply." % begin
-        """Begins the subjects at which a node gets answers; its name and a number follow."""
+        """Begins the subjects at which a node gets answers; its name and more follow."""
+        self.link = b"%b.link." % begin
+        """Begins what the messages of a node say of their way: see encke.cluster.origins."""
         self.node = b"%b.node." % begin
         """Begins the subject at which a node says that it lives; its name follows."""
 
