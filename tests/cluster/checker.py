@@ -89,7 +89,7 @@ class ClusterChecker(Checker):
 
             def reaches_all(index: int = index, last: list[str] = last) -> bool:
                 last[:] = self.wrong(index)
-                return not last
+                return not last and self._knows_all(index)
 
             try:
                 until(reaches_all, f"node {index} reaches all users", seconds)
@@ -124,6 +124,11 @@ class ClusterChecker(Checker):
     def _delivered(self, answer: Answer) -> int | None:
         return self._told(answer, 1)
 
+    def _knows_all(self, index: int) -> bool:
+        """Whether this node knows all others, and is linked."""
+        state = self._fleet.nodes[index].state()
+        return state.nats_link == "ready" and state.nodes == NODES - 1
+
     # how these senders send
 
     def _dial(self, name: int) -> Raw:
@@ -153,6 +158,19 @@ class ClusterChecker(Checker):
         return compare_nodes(
             list(self._requests), list(self.crowd.streams), self.troubles, deaths_excuse
         )
+
+    def explain(self, verdict: Verdict) -> Iterator[str]:
+        """What is known of some of the messages that broke a promise."""
+        for name, messages in verdict.broken.items():
+            for message in messages[:5]:
+                request = next(
+                    it for it in self._requests if message in [sent for _, sent in it.messages]
+                )
+                told = f"{request.delivered} at {request.tag}, {request.forwarded} handed on"
+                at = [f"{request.began - began:.3f}" for began, _ in self.troubles]
+                streams = [it for it in self.crowd.streams if message in it.messages]
+                came = [(it.tag, it.end.name) for it in streams]
+                yield f"{name} {message!r}: sent {at} s into trouble, told: {told}; came: {came}"
 
     def _is_settled(self, verdict: Verdict) -> bool:
         return not verdict.lost and not verdict.missing

@@ -33,12 +33,10 @@ class Scene(NamedTuple):
         """A NATS server at which nodes are."""
         return self.fleet.servers[self.dice.choice(self.fleet.places())]
 
-    def last(self, shortest: float, longest: float) -> float:
-        """Let it last so long, while the load goes on; how long it was."""
-        seconds = self.dice.uniform(shortest, longest)
+    def last(self, seconds: float) -> None:
+        """Let it last so long, while the load goes on."""
         began = time.monotonic()
         until(lambda: time.monotonic() - began > seconds, "time passes", seconds + 1)
-        return seconds
 
 
 class Fault(NamedTuple):
@@ -52,9 +50,9 @@ class Fault(NamedTuple):
 
 def kill_nats(scene: Scene) -> str:
     """kill -9 of a NATS server; it comes back."""
-    server = scene.server()
+    server, seconds = scene.server(), scene.dice.uniform(0.1, 1.5)
     server.end()
-    seconds = scene.last(0.1, 1.5)
+    scene.last(seconds)
     server.start()
     return f"for {seconds:.1f} s"
 
@@ -70,16 +68,18 @@ def restart_nats(scene: Scene) -> str:
 def stop_nats(scene: Scene) -> str:
     """A NATS server hangs (SIGSTOP): mostly for less than what nodes take for its death."""
     long = scene.dice.random() < 0.25
+    seconds = scene.dice.uniform(*(SILENCE + 0.5, SILENCE + 3) if long else (0.1, 2.5))
     with scene.server().stopped():
-        seconds = scene.last(*(SILENCE + 0.5, SILENCE + 3) if long else (0.1, 2.5))
+        scene.last(seconds)
     return f"for {seconds:.1f} s"
 
 
 def cut(scene: Scene) -> str:
     """Nothing passes between two NATS servers at which nodes are."""
+    seconds = scene.dice.uniform(0.2, 4.0)
     first, second = sorted(scene.dice.sample(sorted(set(scene.fleet.places())), 2))
     with scene.fleet.cables[first, second].pulled():
-        seconds = scene.last(0.2, 4.0)
+        scene.last(seconds)
     return f"between {first} and {second}, for {seconds:.1f} s"
 
 
@@ -110,7 +110,7 @@ def kill_node(scene: Scene) -> str:
 
 def storm(scene: Scene) -> str:
     """Very many log in while a NATS server restarts."""
-    server = scene.server()
+    server, seconds = scene.server(), scene.dice.uniform(0, 1)
     server.end()
     users = [f"storm{scene.dice.random()}.{number}" for number in range(STORM)]
     openers = [
@@ -119,7 +119,7 @@ def storm(scene: Scene) -> str:
     ]
     for opener in openers:
         opener.start()
-    seconds = scene.last(0.0, 1.0)
+    scene.last(seconds)
     server.start()
     for opener in openers:
         opener.join()

@@ -6,6 +6,7 @@ cable to each of the others that can be pulled; elsewhere on loopback, without c
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from enum import Enum
 from itertools import combinations
@@ -15,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from system.node import Node, until
+from system.raw import ask, post
 
 from . import network
 from .nats_server import NatsServer
@@ -26,7 +28,7 @@ CLUSTER_TIMEOUT = 2.0
 """--cluster-timeout of the nodes: a run has a few seconds."""
 
 _CLUSTER = """
-    cluster {{ name: test, listen: "0.0.0.0:6222", no_advertise: true, pool_size: -1,
+    cluster {{ name: test, listen: "0.0.0.0:6222", pool_size: -1,
                ping_interval: "1s", routes: {routes} }}"""
 
 
@@ -56,7 +58,12 @@ class Fleet:
             else:
                 self._start_on_loopback(directory)
             until(self._joined, "the servers are joined")
-            self.nodes = [self._start(index) for index in range(NODES)]
+            with ThreadPoolExecutor(NODES) as threads:
+                started = [threads.submit(self._start, index) for index in range(NODES)]
+            self.nodes = [it.result() for it in started if it.exception() is None]
+            for it in started:
+                it.result()  # raises what one of them couldn't do
+            until(self._settled, "all nodes know each other")
         except BaseException:
             self.end()
             raise
@@ -158,6 +165,14 @@ class Fleet:
         return [it.name for it in self.nodes[index].state().processes if it.name.startswith(kind)]
 
     # its end
+
+    def _settled(self) -> bool:
+        """Whether all nodes are sure of whom they have to ask."""
+        question = post("/send/nobody?wait=cluster", b"0:0:nobody")
+        return all(
+            node.state().nodes == NODES - 1 and ask(node.address, question).status == 200
+            for node in self.nodes
+        )
 
     def check(self) -> None:
         """Fail if a node complained of itself."""

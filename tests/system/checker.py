@@ -213,7 +213,8 @@ class Checker:
                 self.broken += 1
                 _close(connection)
                 connection = None
-            self._requests.append(self._judge(name, messages, began, answer))
+            if messages:
+                self._requests.append(self._judge(name, messages, began, answer))
             if answer is not None and answer.headers.get("connection") == "close":
                 _close(connection)
                 connection = None
