@@ -12,7 +12,7 @@ sets), nchan (the peer, in C, in nginx), and Encke, over its public interface.
     send memory connect steady      one command each
     generator attackers map_memory  child processes of theirs
 
-Two commands measure the whole machine, with all of its cores, and leave a report:
+Three commands measure the whole machine, with all of its cores, and leave a report:
 
     scenario    a node, `encke flood` and `encke generate`, started and ended
     stage       a server with its streams: opened, sent to, cut off, each with its figures
@@ -23,6 +23,9 @@ Two commands measure the whole machine, with all of its cores, and leave a repor
     million     a million streams; its parts: growth loop beside
     million_report million_graphs   what its report says
     soak        a day's messages in an hour; soak_readings soak_report
+    nats        NATS servers, started and restarted
+    cluster     nodes joined through NATS; its parts: cluster_spread cluster_interest
+                cluster_crossing cluster_memory; cluster_report
 
 May import: everything below tools; of Encke's server only the router's map (for
 its memory) and settings.

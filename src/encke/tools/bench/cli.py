@@ -16,16 +16,17 @@ from rich.table import Table
 from .. import doctor
 from . import (
     capacity,
+    cluster_report,
     document,
-    friends_report,
     million_report,
+    nats,
     programs,
     report,
     soak_report,
     steady_report,
 )
+from . import cluster as cluster_bench
 from . import connect as connect_bench
-from . import friends as friends_bench
 from . import memory as memory_bench
 from . import million as million_bench
 from . import send as send_bench
@@ -43,7 +44,8 @@ app = typer.Typer(
 Given = TypeVar("Given", bound=msgspec.Struct)
 Found = TypeVar("Found", bound=msgspec.Struct)
 
-FRIENDS = friends_bench.Options()
+CLUSTER = cluster_bench.Options()
+"""The defaults of `cluster`."""
 
 Json = Annotated[
     Path | None, typer.Option("--json", help="Write machine, options and all samples to this file.")
@@ -250,93 +252,68 @@ def soak(
 
 
 @app.command()
-def friends(
-    users: Annotated[int, typer.Option(min=2, help="Users.")] = FRIENDS.users,
-    friends_each: Annotated[
-        int, typer.Option("--friends", min=1, help="Whom each is subscribed to.")
-    ] = FRIENDS.friends,
-    graph: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="As `encke friends generate` wrote it, instead of making one."
-        ),
-    ] = None,
-    online: Annotated[
-        int, typer.Option(min=1, help="Users online, for the highest rate.")
-    ] = FRIENDS.online,
-    connections: Annotated[
+def cluster(
+    spread_users: Annotated[
+        int,
+        typer.Option(min=0, metavar="N", help="Users, spread over three nodes. 0: left out."),
+    ] = CLUSTER.spread_users,
+    rate: Annotated[
+        float, typer.Option(min=1, help="Messages a second to them, from all three.")
+    ] = CLUSTER.rate,
+    minutes: Annotated[float, typer.Option(min=0.01, help="How long they are sent.")] = (
+        CLUSTER.seconds / 60
+    ),
+    rounds: Annotated[
         int,
         typer.Option(
-            min=0,
-            metavar="N",
-            show_default=False,
-            help="Users online, for the given rate. 0: as many as this machine can hold.",
+            min=0, help="How often messages across NATS are measured beside others. 0: left out."
         ),
-    ] = 0,
-    rate: Annotated[float, typer.Option(min=1, help="Publications a second.")] = FRIENDS.rate,
-    minutes: Annotated[float, typer.Option(min=0.01, help="How long at that rate.")] = 5,
-    subscribers: Annotated[
-        int, typer.Option(min=1, help="Of the popular publisher.")
-    ] = FRIENDS.subscribers,
-    transport: Annotated[str, typer.Option(help="Of the streams: test, or events.")] = "test",
-    with_postgres: Annotated[
-        bool, typer.Option("--postgres/--no-postgres", help="Load into PostgreSQL too.")
-    ] = True,
-    fastest: Annotated[bool, typer.Option(help="Publish as fast as possible.")] = True,
-    steady_rate: Annotated[
-        bool, typer.Option("--steady/--no-steady", help="Publish at a given rate.")
-    ] = True,
-    popular: Annotated[bool, typer.Option(help="Publish to very many subscribers.")] = True,
+    ] = CLUSTER.rounds,
+    users: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Users of one node, for memory and return. 0: left out."
+        ),
+    ] = CLUSTER.users,
     report_to: Annotated[
         Path | None,
         typer.Option(
             "--report",
             metavar="DIR",
             show_default=False,
-            help="Where the report goes. [default: docs/benchmarks/DATE-friends]",
+            help="Where the report goes. [default: docs/benchmarks/DATE-cluster]",
         ),
     ] = None,
     quick: Quick = False,
 ) -> None:
-    """Publishing in the article's graph: loading it, fan-out, a popular publisher; a report.
+    """Nodes joined through NATS: delivery, throughput, memory, return; and a report.
 
-    Every delivery is compared with the graph. It needs igraph and matplotlib (`pip install
-    'encke[graph,plot]'`), and leaves a folder with README.md, graphs and results.json. With
-    --quick and without --report nothing is kept.
+    It takes some ten minutes, needs nats-server (`pip install 'encke[cluster]'`), a C compiler and
+    matplotlib, and leaves a folder with README.md, a graph and results.json. With --quick and
+    without --report nothing is kept.
 
-    Exit code 1 if somebody got what wasn't due, or didn't get what was; if a message was refused,
-    or a stream closed.
+    Exit code 1 if a message was refused, lost, doubled or out of order, or a stream was closed.
     """
-    options = friends_bench.Options(
-        users=users,
-        friends=friends_each,
-        graph=str(graph or ""),
-        online=online,
-        connections=connections,
-        rate=rate,
-        seconds=minutes * 60,
-        subscribers=subscribers,
-        transport=transport,
-        postgres=with_postgres,
-        fastest=fastest,
-        steady=steady_rate,
-        popular=popular,
+    options = cluster_bench.Options(
+        spread_users=spread_users, rate=rate, seconds=minutes * 60, rounds=rounds, users=users
     )
     if quick:
-        options = friends_bench.quick(options)
+        options = cluster_bench.QUICK
+    if reason := nats.missing():
+        report.notice([], f"this benchmark: {reason}.")
+        raise typer.Exit(0)
     with tempfile.TemporaryDirectory(prefix="encke-bench-") as directory, _complaining():
-        place = Path(directory)
-        folder = report_to or (place / "report" if quick else document.default_folder("friends"))
+        folder = report_to or (
+            Path(directory) / "report" if quick else document.default_folder("cluster")
+        )
         document.check_before(folder)
-        bounds = capacity.bounds(doctor.read_machine())
-        options = friends_bench.sized(options, bounds)
         notices: list[str] = []
         with terminable():
-            outcome = friends_bench.run(options, bounds, notices)
-            page = friends_report.document(outcome, options, notices, place)
+            results = cluster_bench.run(options, notices)
+            page = cluster_report.document(results, options, notices)
             document.write(page, folder)
     document.show(page)
-    _exit_if(outcome.results.faulty, "Somebody didn't get what was due, or got something else.")
+    _exit_if(results.faulty, "A message was refused, lost, doubled or out of order.")
 
 
 @contextmanager

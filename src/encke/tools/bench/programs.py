@@ -128,11 +128,15 @@ class Load:
 
 
 @contextmanager
-def load(programs: Path, port: int, core: int, number: int = 0) -> Iterator[Load]:
-    """The clients of the server at `port`; the `number`-th such process."""
+def load(
+    programs: Path, port: int, core: int, number: int = 0, to: int | None = None
+) -> Iterator[Load]:
+    """The clients of the server at `port`; the `number`-th such process. They send to port `to`,
+    if that's another one."""
     source = f"127.0.0.{FIRST_SOURCE + number}"
     command = [
-        str(programs / "load"), "127.0.0.1", str(port), source, str(number * LOAD_STREAMS)
+        str(programs / "load"), "127.0.0.1", str(port), source, str(number * LOAD_STREAMS),
+        str(to or port),
     ]  # fmt: skip
     with running(command, core) as process:
         yield Load(Talker(process, "load"))

@@ -34,12 +34,12 @@ class Account:
         self.tally = tally
         self.sums = sums
 
-    def arrived(self, user: int, delivered: int | None) -> None:
+    def arrived(self, user: int, delivered: int | None, *, elsewhere: bool = False) -> None:
         """A message to `user` was accepted; the server may have said how many connections got
-        it."""
+        it, and that it's also on its way `elsewhere`."""
         self.accepted += 1
         self.delivered += delivered or 0
-        self.tally[user] += 1 if delivered is None else delivered
+        self.tally[user] += 1 if delivered is None or elsewhere else delivered
 
     def all_arrived(
         self, sender: int, users: Sequence[int], sequences: Sequence[int], delivered: int

@@ -172,7 +172,8 @@ def generate(
 
     --counts FILE holds a 32-bit number for each user (little-endian): how often the server
     says that it delivered to them; 1 for each message where it doesn't say that of each
-    (NDJSON, other servers). `cmp` compares it with the file of `encke flood --counts`.
+    (NDJSON, a node that hands messages on to others, other servers). `cmp` compares it with
+    the file of `encke flood --counts`.
 
     With --publish messages go out from random users to their subscribers; then --counts holds
     how many each has published, and a stamp `t=NANOSECONDS p=KEY`, with a random number as

@@ -37,6 +37,8 @@ class Answer(msgspec.Struct):
 
     accepted: int | None = None
     delivered: int | None = None
+    forwarded: bool | int | None = None
+    """Of a node among others: messages were handed on, and who got them there isn't told."""
 
 
 _answer = msgspec.json.Decoder(Answer)

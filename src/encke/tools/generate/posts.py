@@ -83,7 +83,7 @@ class Posts(Connection):
         elif self._publish:
             self._account.all_arrived(self._number, [user], [sequence], answer.delivered or 0)
         else:
-            self._account.arrived(user, answer.delivered)
+            self._account.arrived(user, answer.delivered, elsewhere=bool(answer.forwarded))
 
     def abandon(self) -> list[Message]:
         owed = [(user, sequence) for user, sequence, _ in self._requests]

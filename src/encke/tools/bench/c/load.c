@@ -4,8 +4,10 @@
  * back. It is in C because it must be cheaper than the server that it loads: a
  * slow client would measure itself.
  *
- *     load HOST PORT SOURCE FIRST  SOURCE: the address to connect from;
- *                                  FIRST: the id of its first stream, the others count on
+ *     load HOST PORT SOURCE FIRST [TO]
+ *                                  SOURCE: the address to connect from;
+ *                                  FIRST: the id of its first stream, the others count on;
+ *                                  TO: the port that is sent to, if it's another one
  *
  * Commands on standard input, each answered by one line of JSON:
  *
@@ -69,7 +71,7 @@ typedef struct {
     char in[16384];
 } Sender;
 
-static struct sockaddr_in server, source;
+static struct sockaddr_in server, sent_to, source;
 static const char *host;
 static int port, poller;
 static uint32_t first_id;
@@ -106,14 +108,14 @@ static void watch(int fd, uint32_t events, uint64_t key, int op) {
         perror("load: epoll_ctl"), exit(1);
 }
 
-static int dial(void) {
+static int dial(struct sockaddr_in *to) {
     int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return fail("socket"), -1;
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (bind(fd, (struct sockaddr *)&source, sizeof source) < 0 ||
-        connect(fd, (struct sockaddr *)&server, sizeof server) < 0 ||
+        connect(fd, (struct sockaddr *)to, sizeof *to) < 0 ||
         fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
         return fail("connect"), close(fd), -1;
     return fd;
@@ -127,7 +129,7 @@ static void open_stream(uint32_t index) {
     int length = snprintf(request, sizeof request, /* the last two: nchan insists on them */
                           "GET %s%u HTTP/1.1\r\nHost: %s:%d\r\nAccept: text/event-stream\r\nTE: chunked\r\n\r\n",
                           path, first_id + index, host, port);
-    *stream = (Stream){.fd = dial()};
+    *stream = (Stream){.fd = dial(&server)};
     if (stream->fd < 0)
         return;
     if (write(stream->fd, request, length) != length)
@@ -308,7 +310,7 @@ static void start_senders(uint32_t count) {
     senders = calloc(count, sizeof *senders);
     for (uint32_t i = 0; i < count && !*error; i++) {
         int size = 256 * 1024; /* bounds what is still under way when the time is over */
-        senders[i].fd = dial();
+        senders[i].fd = dial(&sent_to);
         senders[i].out = malloc(DEPTH * 512 > 2 * BLOCK ? DEPTH * 512 : 2 * BLOCK);
         if (senders[i].fd < 0)
             return;
@@ -436,13 +438,16 @@ static void obey(const char *line) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 5)
-        return fprintf(stderr, "usage: load HOST PORT SOURCE FIRST\n"), 2;
+    if (argc != 5 && argc != 6)
+        return fprintf(stderr, "usage: load HOST PORT SOURCE FIRST [TO]\n"), 2;
     host = argv[1], port = atoi(argv[2]), first_id = strtoul(argv[4], NULL, 10);
     server = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port)};
     source = (struct sockaddr_in){.sin_family = AF_INET};
     if (!inet_aton(host, &server.sin_addr) || !inet_aton(argv[3], &source.sin_addr))
         return fprintf(stderr, "load: HOST and SOURCE are IPv4 addresses\n"), 2;
+    sent_to = server;
+    if (argc == 6)
+        sent_to.sin_port = htons(atoi(argv[5]));
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
