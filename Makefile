@@ -4,6 +4,7 @@
 # anew only when the lock has changed.
 
 PYTHON ?= python3
+WORKERS := -n 3 --dist worksteal  # also on two cores: most tests wait for servers
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INSTALL := $(PIP) install --require-hashes
@@ -23,7 +24,7 @@ serve: .venv/.server ## start a server: make serve FLAGS="--listen 127.0.0.1:900
 test: .venv/.development ## run all tests: make test FLAGS="tests/wire -x"
 	@.ci/packages
 	$(BIN)/python -m compileall -q src
-	$(BIN)/python -m pytest $(FLAGS)
+	$(BIN)/python -m pytest $(WORKERS) $(FLAGS)
 
 check: .venv/.development ## lint, format, types, and who may import whom
 	$(BIN)/ruff check

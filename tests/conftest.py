@@ -1,10 +1,15 @@
 """What tests of several rooms share. A running server is a `system.node.Node`."""
 
-from collections.abc import Iterator
+import fcntl
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from postgres import MISSING, Postgres
 from system.node import Node
+
+TESTS = Path(__file__).parent
 
 
 @pytest.fixture
@@ -21,3 +26,38 @@ def postgres() -> Iterator[Postgres]:
         pytest.skip(MISSING)
     with Postgres() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def lasting() -> Iterator[Node]:
+    """A server with default settings for all tests of a file."""
+    with Node() as server:
+        yield server
+
+
+@pytest.fixture
+def shared(lasting: Node) -> Iterator[Node]:
+    """That server for a test that leaves it as it was: fails if somebody is still connected."""
+    yield lasting
+    lasting.until(lambda it: (it.connections, it.users) == (0, 0), "all clients are gone")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Among the workers of ``pytest -n``, a test marked `alone` has the machine to itself.
+
+    Each test holds the room, together with others or alone; who waits for it stands in the
+    door, so that the next test can't get in before.
+    """
+    alone = item.get_closest_marker("alone") is not None
+    door, room = os.open(TESTS / "conftest.py", os.O_RDONLY), os.open(TESTS, os.O_RDONLY)
+    try:
+        fcntl.flock(door, fcntl.LOCK_EX)
+        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(door, fcntl.LOCK_UN)
+        return (yield)
+    finally:
+        # unlocked, not only closed: a child that a test forked may have them still
+        for held in (door, room):
+            fcntl.flock(held, fcntl.LOCK_UN)
+            os.close(held)

@@ -102,6 +102,12 @@ def page(browser: Browser) -> Iterator[Page]:
     page.close()
 
 
+@pytest.fixture
+def server(shared: Node) -> Node:
+    """One server for all tests here."""
+    return shared
+
+
 def url_of(server: Node) -> str:
     host, port = server.address
     return f"http://{host}:{port}"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from peer import NOBODY, run
+from postgres import Postgres
 from system.node import Node, until
 
 import encke
@@ -194,6 +195,21 @@ def test_a_load_that_is_interrupted(server: Friendly, tmp_path: Path) -> None:
     server.friends("load", "-", "--data", str(loaded), stdin=body)
     exported = server.friends("export", "--data", str(loaded))
     assert sorted(exported.encode().splitlines()) == sorted(body.splitlines())
+
+
+def test_moving_to_postgresql(server: Friendly, postgres: Postgres) -> None:
+    """`export | load` moves everything; the place is named without its password."""
+    postgres.empty()
+    server.friends("load", "-", stdin=b"mo1\tmo2\nmo1\tmo3\n")
+    exported = server.friends("export")
+    said = server.friends("load", "-", "--friends", postgres.url, stdin=exported.encode())
+    assert f"{len(exported.splitlines()):,} subscriptions added" in said
+    assert "127.0.0.1" in said
+    assert "secret" not in said
+    moved = server.friends("export", "--friends", postgres.url)
+    assert sorted(moved.splitlines()) == sorted(exported.splitlines())
+    stats = server.friends("stats", "--friends", postgres.url)
+    assert stats == server.friends("stats")
 
 
 def test_stats(server: Friendly, tmp_path: Path) -> None:

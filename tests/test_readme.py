@@ -15,6 +15,12 @@ PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 ENCKE = str(Path(sys.executable).with_name("encke"))
 
 
+@pytest.fixture
+def server(shared: Node) -> Node:
+    """One server for all tests here."""
+    return shared
+
+
 def at(server: Node, text: str) -> str:
     """`text` of README, for a server that isn't at its usual address."""
     return text.replace("127.0.0.1:8000", "{}:{}".format(*server.address))

@@ -15,14 +15,19 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from .errors import BadSettings, BadUserId, EnckeError, Unavailable, Unreachable
+from .ids import user_id
 from .settings import Settings, load
 from .tools.settings_page import settings as described_settings
 from .version import VERSION
+
+if TYPE_CHECKING:
+    from .cluster.options import LinkOptions
 
 USAGE = 2
 INTERRUPTED = 130
@@ -45,8 +50,48 @@ ApiKey = Annotated[
         help="Key for sending. Better in the environment: other users may see arguments.",
     ),
 ]
+Nats = Annotated[
+    str,
+    typer.Option(
+        "--nats",
+        metavar="URL",
+        show_default=False,
+        help="Through NATS instead, without a node: nats://HOST:4222.",
+    ),
+]
+NatsPrefix = Annotated[
+    str, typer.Option(metavar="PREFIX", envvar="ENCKE_NATS_PREFIX", help="The nodes' prefix there.")
+]
+NatsCredentials = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE",
+        envvar="ENCKE_NATS_CREDENTIALS",
+        show_default=False,
+        help="File with NATS credentials (.creds), or with an nkey seed.",
+    ),
+]
+NatsCa = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE",
+        envvar="ENCKE_NATS_CA",
+        show_default=False,
+        help="File with the certificates that NATS servers' are checked against.",
+    ),
+]
+NatsCertificate = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE",
+        envvar="ENCKE_NATS_CERTIFICATE",
+        show_default=False,
+        help="File with your certificate and key, for NATS servers that ask.",
+    ),
+]
 Text = Annotated[str, typer.Argument(metavar="MESSAGE", help="The message; - reads it from stdin.")]
 HERE = f"http://{Settings().listen}"
+PREFIX = Settings().nats_prefix
 
 
 def main() -> NoReturn:
@@ -166,6 +211,11 @@ def send(
     message: Text,
     to: To = HERE,
     api_key: ApiKey = "",
+    nats: Nats = "",
+    nats_prefix: NatsPrefix = PREFIX,
+    nats_credentials: NatsCredentials = "",
+    nats_ca: NatsCa = "",
+    nats_certificate: NatsCertificate = "",
 ) -> None:
     """Send MESSAGE to the user ID, and say how many connections got it.
 
@@ -173,12 +223,18 @@ def send(
     encke send 123 "Hello World"
     date | encke send 123 -
     encke send 123 "Hello World" --to http://192.0.2.7:8000
+    encke send 123 "Hello World" --nats nats://192.0.2.8:4222
 
     Of stdin one line break at the end is left away. A user who isn't connected gets
-    nothing, which is no error.
+    nothing, which is no error. Through NATS the connections of all nodes are counted,
+    which takes a second.
     """
-    with importlib.import_module("encke.client").connect(to, api_key) as server:
-        delivered = server.send(id, _body(message))
+    if nats:
+        options = _link_options(nats, nats_credentials, nats_ca, nats_certificate)
+        delivered = _ask("SEND", id, _body(message), options, nats_prefix)
+    else:
+        with importlib.import_module("encke.client").connect(to, api_key) as server:
+            delivered = server.send(id, _body(message))
     nobody = "" if delivered else f": {id} is not connected"
     print(f"delivered to {_connections(delivered)}{nobody}", flush=True)
 
@@ -189,6 +245,11 @@ def publish(
     message: Text,
     to: To = HERE,
     api_key: ApiKey = "",
+    nats: Nats = "",
+    nats_prefix: NatsPrefix = PREFIX,
+    nats_credentials: NatsCredentials = "",
+    nats_ca: NatsCa = "",
+    nats_certificate: NatsCertificate = "",
 ) -> None:
     """Publish MESSAGE as the user ID: it goes to everyone who subscribes to ID, and to ID.
 
@@ -198,12 +259,54 @@ def publish(
     date | encke publish 456 -
 
     It says how many connections got it: of those who are connected now. Of stdin one
-    line break at the end is left away.
+    line break at the end is left away. With --nats see `encke send --help`.
     """
-    with importlib.import_module("encke.client").connect(to, api_key) as server:
-        delivered = server.publish(id, _body(message))
+    if nats:
+        options = _link_options(nats, nats_credentials, nats_ca, nats_certificate)
+        delivered = _ask("PUBLISH", id, _body(message), options, nats_prefix)
+    else:
+        with importlib.import_module("encke.client").connect(to, api_key) as server:
+            delivered = server.publish(id, _body(message))
     nobody = "" if delivered else f": neither {id} nor a subscriber is connected"
     print(f"delivered to {_connections(delivered)}{nobody}", flush=True)
+
+
+def _link_options(servers: str, credentials: str, ca: str, certificate: str) -> "LinkOptions":
+    options: LinkOptions = importlib.import_module("encke.cluster.options").LinkOptions(
+        servers=servers,
+        credentials=credentials,
+        tls_ca=ca,
+        tls_certificate=certificate,
+        name="encke command",
+        version=VERSION,
+    )
+    return options
+
+
+def _ask(verb: str, id: str, message: bytes, options: "LinkOptions", prefix: str) -> int:
+    """Let all nodes take it; returns how many connections got it."""
+    user = user_id(id)
+    bystander = _bystander()
+    what = getattr(importlib.import_module("encke.wire.link").Verb, verb)
+    asked = bystander.ask(options, prefix, what, user, message, Settings().cluster_timeout)
+    told = importlib.import_module("asyncio").run(asked)
+    if told.errors:
+        raise EnckeError(told.errors[0])
+    if told.silent:
+        raise Unreachable(
+            f"{', '.join(told.silent)} didn't answer; {_connections(told.delivered)} of other "
+            "nodes got the message, and those there may have got it."
+        )
+    if not told.nodes:
+        raise Unreachable("No node of the cluster is joined to this NATS: nobody got the message.")
+    return int(told.delivered)
+
+
+def _bystander() -> ModuleType:
+    try:
+        return importlib.import_module("encke.bystander")
+    except ModuleNotFoundError as error:
+        raise BadSettings(f"{error}: --nats takes pip install 'encke[cluster]'.") from None
 
 
 def _body(message: str) -> bytes:
@@ -259,6 +362,38 @@ def listen(
                 sys.stdout.buffer.flush()
 
     importlib.import_module("asyncio").run(show())
+
+
+@app.command()
+def nodes(
+    control: Annotated[
+        str,
+        typer.Option(metavar="URL", envvar="ENCKE_CONTROL", help="Control port of one of them."),
+    ] = f"http://{Settings().control}",
+    api_key: ApiKey = "",
+    json: Annotated[bool, typer.Option("--json", help="For programs: print JSON.")] = False,
+    nats: Nats = "",
+    nats_prefix: NatsPrefix = PREFIX,
+    nats_credentials: NatsCredentials = "",
+    nats_ca: NatsCa = "",
+    nats_certificate: NatsCertificate = "",
+) -> int:
+    """Show the nodes of a cluster, with their users, streams and messages.
+
+    \b
+    encke nodes
+    encke nodes --control http://192.0.2.7:8001
+    encke nodes --nats nats://192.0.2.8:4222
+
+    The sum of users counts those twice who are connected to two nodes. A * is at the
+    node that was asked. Exit code 1 if there is none.
+    """
+    there = importlib.import_module("encke.tools.nodes")
+    if nats:
+        _bystander()
+        options = _link_options(nats, nats_credentials, nats_ca, nats_certificate)
+        return int(there.show(there.of_nats(options, nats_prefix), json=json))
+    return int(there.show(there.of_control_port(control, api_key), json=json))
 
 
 @app.command()

@@ -46,6 +46,7 @@ class Field(enum.IntEnum):
     QUEUED_BYTES = enum.auto()  # waiting for slow clients
     NATS_LINK = enum.auto()  # router: 0 without a cluster, else 1 + cluster.link.State
     NODES = enum.auto()  # router: other nodes that it knows
+    NODE = enum.auto()  # router: the node's own name among them, a number of 48 bits
     # counters
     ACCEPTED = enum.auto()  # connections accepted
     LOGINS = enum.auto()

@@ -9,7 +9,7 @@ import openapi_schema_validator
 import openapi_spec_validator
 import pytest
 
-from encke.control.state import NodeState, ProcessState
+from encke.control.state import ClusterNode, ClusterState, NodeState, ProcessState
 
 from .alone import Alone
 
@@ -114,11 +114,10 @@ def check_answer(answer: httpx.Response, item: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "struct"), [("NodeState", NodeState), ("ProcessState", ProcessState)]
+    ("name", "struct"),
+    [(struct.__name__, struct) for struct in (NodeState, ProcessState, ClusterState, ClusterNode)],
 )
-def test_the_state_is_described_in_full(
-    name: str, struct: type[NodeState] | type[ProcessState]
-) -> None:
+def test_the_state_is_described_in_full(name: str, struct: type[msgspec.Struct]) -> None:
     """The schema's properties are the answer's, all of them, in its order."""
     schema = TYPED.components.schemas[name]
     assert tuple(schema.properties) == struct.__struct_fields__

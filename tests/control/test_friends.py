@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import msgspec
 import pytest
+from postgres import Postgres
 
 from encke.errors import StoreError
 from encke.friends import opening
@@ -262,6 +263,40 @@ def test_wrong_methods(control: Alone) -> None:
         answer = control.client.request(method, path)
         assert_problem(answer, 405)
         assert set(answer.headers["allow"].split(", ")) == allowed
+
+
+# ---- PostgreSQL ------------------------------------------------------------------------
+
+
+def test_postgresql(postgres: Postgres, tmp_path: Path) -> None:
+    """All of it with PostgreSQL too, through its absence; no file is made."""
+    postgres.empty()
+    with alone(Settings(friends=postgres.url, data=str(tmp_path / "data"))) as control:
+        assert put(control, "1", "2").status_code == 201
+        assert post(control, b"1\t3\n1\t2\n1\t1\n", TSV).json()["added"] == 2
+        assert ids(control, "subscriptions", "1", limit=2) == ["1", "2", "3"]
+        assert delete(control, "1", "3").status_code == 204
+        postgres.end()
+        try:
+            answer = put(control, "1", "4")
+            assert_problem(answer, 503)
+            assert "secret" not in answer.json()["detail"]
+            assert control.get("/health").status_code == 200
+        finally:
+            postgres.start()
+        control.until(lambda: put(control, "1", "4").status_code == 201)
+        assert ids(control, "subscriptions", "1") == ["1", "2", "4"]
+    assert not (tmp_path / "data").exists()
+
+
+def test_postgresql_that_is_not_there(tmp_path: Path) -> None:
+    """503 with what to do, as long as it isn't there from the beginning."""
+    with alone(Settings(friends="postgresql://encke:secret@127.0.0.1:9/encke")) as control:
+        for _ in range(2):
+            answer = put(control, "1", "2")
+            assert_problem(answer, 503)
+            assert "PostgreSQL" in answer.json()["detail"]
+            assert "secret" not in answer.json()["detail"]
 
 
 # ---- without a store -------------------------------------------------------------------

@@ -6,9 +6,8 @@ import sys
 import time
 from pathlib import Path
 
-from system.node import Node
+from system.node import Node, memory
 
-from encke.control.state import pss
 from encke.scoreboard import CONTROL, Field, State
 from encke.settings import Settings
 
@@ -82,9 +81,9 @@ def test_scraping_does_not_make_it_grow(server: Node) -> None:
     """Hundreds of scrapes take no memory: each is done with once it's answered."""
     pid = server.pid_of("control")
     scrape(server, 100)
-    before = pss(pid)
+    before = memory(pid)
     scrape(server, 300)
-    assert pss(pid) - before < 256 * 1024
+    assert memory(pid) - before < 256 * 1024
 
 
 def scrape(server: Node, times: int) -> None:

@@ -166,6 +166,23 @@ def test_ticks_come_about_when_due(reactor: Reactor) -> None:
     assert all(when >= 0.02 * (k + 1) for k, when in enumerate(at))
 
 
+def test_the_soonest_of_several_counts(reactor: Reactor) -> None:
+    """Who needs another turn has it in time, whatever others ask for afterwards."""
+    began = time.monotonic()
+    turns = 0
+
+    def ask() -> None:
+        nonlocal turns
+        turns += 1
+        reactor.again(0.01)
+        reactor.again(30)
+
+    reactor.after_turn(ask)
+    ask()
+    run_until(reactor, lambda: turns == 5)
+    assert time.monotonic() - began < 5
+
+
 def test_a_late_tick_does_not_come_in_a_burst(reactor: Reactor, pipe: Pipes) -> None:
     """After a turn that took many periods, the ticks that were missed aren't made up for."""
     fd, _ = pipe(b"x")

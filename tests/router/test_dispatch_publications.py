@@ -2,7 +2,7 @@
 
 from array import array
 
-from encke.router.dispatch import PUBLISHED_UNDER_WAY, Dispatcher
+from encke.router.dispatch import LARGE_UNDER_WAY, PUBLISHED_UNDER_WAY, Dispatcher
 from encke.wire.link import Hello, LoggedIn, Login, Ready, Result, Send, Status, Synced, Verb
 
 from .test_dispatch import A1, B1, B2, C1, A, B, C, ack, delivers, linked, log_in, result
@@ -24,7 +24,7 @@ def test_a_publication_reaches_subscribers_and_publisher() -> None:
     log_in(dispatcher, ben=B2, cid=C1)
     assert dispatcher.received(A, publish(5, (b"ada", b"news"))) == []
     assert wants_lookup(dispatcher)
-    assert [publisher for publisher, _, _ in dispatcher.publications.lookup()] == [b"ada"]
+    assert [publisher for publisher, _, _ in dispatcher.lookup()] == [b"ada"]
     assert not wants_lookup(dispatcher)
     sent = delivers(dispatcher.found([([b"ben", b"offline"], False)]))
     assert sent.keys() == {A, B}
@@ -41,10 +41,10 @@ def test_a_large_publication_is_one_result() -> None:
     dispatcher = linked(A, B)
     log_in(dispatcher, ben=B1, cid=B2)
     dispatcher.received(A, publish(1, (b"ada", b"news")))
-    dispatcher.publications.lookup()
+    dispatcher.lookup()
     first = delivers(dispatcher.found([([b"ben"], True)]))
     assert dispatcher.received(B, ack(first[B])) == []  # there is another page
-    dispatcher.publications.lookup()
+    dispatcher.lookup()
     second = delivers(dispatcher.found([([b"cid"], False)]))
     assert dispatcher.received(B, ack(second[B])) == result(A, 1, 2)
 
@@ -53,9 +53,9 @@ def test_nobody_online() -> None:
     """Without anyone online it's answered as soon as it has been looked up."""
     dispatcher = linked(A)
     dispatcher.received(A, publish(1, (b"ada", b"news"), (b"ben", b"news")))
-    dispatcher.publications.lookup()
+    dispatcher.lookup()
     assert dispatcher.found([([b"x"], False)]) == []
-    dispatcher.publications.lookup()
+    dispatcher.lookup()
     assert dispatcher.found([([], False)]) == result(A, 1, 0, 0)
 
 
@@ -63,9 +63,9 @@ def test_an_unknown_audience_fails() -> None:
     """If the store is away, the sender hears which messages failed, and why."""
     dispatcher = linked(A)
     dispatcher.received(A, publish(1, (b"ada", b"1"), (b"ada", b"2")))
-    dispatcher.publications.lookup()
+    dispatcher.lookup()
     assert dispatcher.found([([], False)]) == []
-    dispatcher.publications.lookup()
+    dispatcher.lookup()
     statuses = bytes([Status.OK, Status.UNKNOWN])
     assert dispatcher.unknown(Status.UNKNOWN) == [(A, Result(1, array("I", [0, 0]), statuses))]
 
@@ -77,7 +77,7 @@ def test_lookups_wait_for_deliveries() -> None:
     handles = array("Q", [B1 + number for number in range(PUBLISHED_UNDER_WAY)])
     dispatcher.received(B, Login(handles, everyone))
     dispatcher.received(A, publish(1, (b"ada", b"1"), (b"ada", b"2")))
-    dispatcher.publications.lookup()
+    dispatcher.lookup()
     sent = delivers(dispatcher.found([(everyone, False)]))
     assert not wants_lookup(dispatcher)
     assert delivers(dispatcher.received(A, Send(2, [b"7"], [b"m"]))).keys() == {B}
@@ -85,12 +85,31 @@ def test_lookups_wait_for_deliveries() -> None:
     assert wants_lookup(dispatcher)
 
 
+def test_a_large_one_goes_page_by_page() -> None:
+    """While a page of a large one is being written its next one waits; small ones don't."""
+    dispatcher = linked(A, B)
+    handles = array("Q", [B1 + number for number in range(LARGE_UNDER_WAY)])
+    page = [b"%d" % number for number in range(LARGE_UNDER_WAY)]
+    dispatcher.received(B, Login(handles, page))
+    dispatcher.received(A, publish(1, (b"star", b"1")))
+    dispatcher.lookup()
+    sent = delivers(dispatcher.found([(page, True)]))
+    assert not wants_lookup(dispatcher)
+    dispatcher.received(A, publish(2, (b"ada", b"2"), lane=8))
+    assert [publisher for publisher, _, _ in dispatcher.lookup()] == [b"ada"]
+    assert dispatcher.found([([], False)]) == result(A, 2, 0)
+    dispatcher.received(A, publish(3, (b"ada", b"3")))  # held: the same sender's
+    assert dispatcher.lookup() == []
+    dispatcher.received(B, ack(sent[B]))
+    assert [publisher for publisher, _, _ in dispatcher.lookup()] == [b"star"]
+
+
 def test_a_dead_publisher() -> None:
     """What a dead gateway wanted published is forgotten, also while it's looked up."""
     dispatcher = linked(A, B)
     log_in(dispatcher, ben=B1)
     dispatcher.received(A, publish(1, (b"ada", b"1")))
-    dispatcher.publications.lookup()
+    dispatcher.lookup()
     dispatcher.received(A, publish(2, (b"ada", b"2")))
     assert dispatcher.gone(A) == []
     sent = delivers(dispatcher.found([([b"ben"], False)]))
@@ -205,7 +224,7 @@ def test_messages_of_other_nodes() -> None:
     assert dispatcher.concluded == [(9, 1)]
     dispatcher.concluded.clear()
     assert dispatcher.remote(Verb.PUBLISH, [b"ada"], [b"news"], ticket=10) == []
-    dispatcher.publications.lookup()
+    dispatcher.lookup()
     sent = delivers(dispatcher.found([([b"ben"], False)]))
     assert sent[B].publishers == [b"ada"]
     dispatcher.received(B, ack(sent[B]))
@@ -217,7 +236,7 @@ def test_a_remote_publication_that_fails_has_no_count() -> None:
     """Without the store the asking node is told so, rather than a wrong count."""
     dispatcher, _ = joined()
     dispatcher.remote(Verb.PUBLISH, [b"ada"], [b"news"], ticket=9)
-    dispatcher.publications.lookup()
+    dispatcher.lookup()
     assert dispatcher.unknown(Status.UNKNOWN) == []
     assert dispatcher.concluded == [(9, None)]
     assert dispatcher.remote_bytes == 0

@@ -39,18 +39,18 @@ def add(publications: Publications[str], *publishers: bytes, lane: int = 0) -> N
 def test_a_publication_goes_to_publisher_and_subscribers() -> None:
     """The publisher first, then who is subscribed to him; himself not twice."""
     publications: Publications[str] = Publications()
-    assert not publications
+    assert not publications.wait(large=True)
     add(publications, b"alone", b"few", b"self")
-    assert publications
-    wanted = publications.lookup()
+    assert publications.wait(large=True)
+    wanted = publications.lookup(large=True)
     assert wanted == [(id, None, FIRST_PAGE) for id in (b"alone", b"few", b"self")]
-    assert not publications  # nothing more while it's being looked up
+    assert not publications.wait(large=True)  # nothing more while it's being looked up
     found = publications.found(answer(wanted))
     assert [list(it.ids) for it in found] == [
         [b"alone"], [b"few", b"1", b"2"], [b"self", b"1", b"z"],
     ]  # fmt: skip
     assert all(it.last for it in found)
-    assert not publications
+    assert not publications.wait(large=True)
 
 
 def test_a_large_one_holds_its_own_lane_only() -> None:
@@ -58,42 +58,42 @@ def test_a_large_one_holds_its_own_lane_only() -> None:
     publications: Publications[str] = Publications()
     add(publications, b"many", b"few", lane=1)
     add(publications, b"alone", lane=2)
-    wanted = publications.lookup()
+    wanted = publications.lookup(large=True)
     found = publications.found(answer(wanted, size=30))
     assert [(it.publication.publisher, it.last) for it in found] == [
         (b"many", False), (b"alone", True),
     ]  # fmt: skip
     add(publications, b"self", lane=3)
-    wanted = publications.lookup()
+    wanted = publications.lookup(large=True)
     assert wanted == [(b"self", None, FIRST_PAGE), (b"many", b"029", NEXT_PAGE)]
     assert [it.last for it in publications.found(answer(wanted))] == [True, True]
-    assert publications.lookup() == [(b"few", None, FIRST_PAGE)]
+    assert publications.lookup(large=True) == [(b"few", None, FIRST_PAGE)]
 
 
 def test_what_was_not_answered_is_asked_again() -> None:
     """A store may answer only the first of a lookup: the others are in the next one."""
     publications: Publications[str] = Publications()
     add(publications, b"few", b"alone", b"self")
-    wanted = publications.lookup()
+    wanted = publications.lookup(large=True)
     assert len(publications.found(answer(wanted[:1]))) == 1
-    assert publications.lookup() == wanted[1:]
+    assert publications.lookup(large=True) == wanted[1:]
 
 
 def test_a_lookup_is_bounded() -> None:
     """However many wait, one lookup names BATCH of them."""
     publications: Publications[str] = Publications()
     add(publications, *[b"alone"] * (BATCH + 1))
-    assert len(publications.lookup()) == BATCH
+    assert len(publications.lookup(large=True)) == BATCH
 
 
 def test_failed() -> None:
     """What can't be looked up is given up, and holds nothing any more."""
     publications: Publications[str] = Publications()
     add(publications, b"many", b"few")
-    publications.found(answer(publications.lookup(), size=10))
-    publications.lookup()
+    publications.found(answer(publications.lookup(large=True), size=10))
+    publications.lookup(large=True)
     assert [it.publisher for it in publications.failed()] == [b"many"]
-    assert publications.lookup() == [(b"few", None, FIRST_PAGE)]
+    assert publications.lookup(large=True) == [(b"few", None, FIRST_PAGE)]
 
 
 def test_drop() -> None:
@@ -101,9 +101,9 @@ def test_drop() -> None:
     publications: Publications[str] = Publications()
     add(publications, b"many", b"few", lane=1)
     publications.add([Publication("other", 0, b"alone", b"m", 1)])
-    publications.found(answer(publications.lookup(), size=10))
+    publications.found(answer(publications.lookup(large=True), size=10))
     publications.drop(lambda origin: origin == "1")
-    assert publications.lookup() == [(b"alone", None, FIRST_PAGE)]
+    assert publications.lookup(large=True) == [(b"alone", None, FIRST_PAGE)]
 
 
 class PublicationsMachine(RuleBasedStateMachine):
@@ -126,11 +126,11 @@ class PublicationsMachine(RuleBasedStateMachine):
             batch.append(Publication(self.number, 0, publisher, b"m", lane))
         self.publications.add(batch)
 
-    @precondition(lambda self: bool(self.publications))
+    @precondition(lambda self: self.publications.wait(large=True))
     @rule(size=st.integers(1, 50), part=st.integers(1, 10))
     def look_up(self, size: int, part: int) -> None:
         """The store answers some of a lookup, in pages of any size."""
-        wanted = self.publications.lookup()
+        wanted = self.publications.lookup(large=True)
         assert wanted
         for found in self.publications.found(answer(wanted, size)[:part]):
             number, lane = found.publication.origin, found.publication.lane
@@ -142,11 +142,11 @@ class PublicationsMachine(RuleBasedStateMachine):
                 others = [id for id in FRIENDS[publisher] if id != publisher]
                 assert self.got.pop(number) == [publisher, *others]
 
-    @precondition(lambda self: bool(self.publications))
+    @precondition(lambda self: self.publications.wait(large=True))
     @rule()
     def fail(self) -> None:
         """The store is away."""
-        self.publications.lookup()
+        self.publications.lookup(large=True)
         given_up = {it.origin for it in self.publications.failed()}
         for lane in self.added:
             self.added[lane] = [it for it in self.added[lane] if it[0] not in given_up]
@@ -155,7 +155,7 @@ class PublicationsMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """All comes out in the end."""
-        while self.publications:
+        while self.publications.wait(large=True):
             self.look_up(50, 1000)
         assert not any(self.added.values())
         assert not self.publications._held

@@ -174,7 +174,7 @@ class Node:
             self.process.terminate()
         try:
             self.process.wait(PATIENCE)
-            until(lambda: not any(map(_lives, family)), "all processes ended")
+            until(lambda: not any(map(lives, family)), "all processes ended")
         finally:
             self.kill()
 
@@ -206,17 +206,18 @@ def _is_stopped(pid: int) -> bool:
     return psutil.Process(pid).status() == psutil.STATUS_STOPPED
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
+    """Whether there is such a process, and it hasn't ended yet."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
 
-def pss(pid: int) -> int:
-    """The process's proportional share of memory, in bytes."""
+def memory(pid: int) -> int:
+    """Bytes that the process has written: whoever else shares a page, or shares it no more."""
     with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as lines:
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Anonymous:"))
 
 
 def cpu_seconds(pid: int) -> float:

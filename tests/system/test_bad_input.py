@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from .node import Address, Node, cpu_seconds, pss, until
+from .node import Address, Node, cpu_seconds, memory, until
 from .raw import Raw, chunked, post, request, send, stream
 
 MIB = 1024 * 1024
@@ -235,6 +235,33 @@ def test_a_head_in_drops(hasty: Node) -> None:
         connection.answer().problem(408)
 
 
+@pytest.mark.parametrize("path", ["/test/bytes", "/events/bytes"])
+def test_a_head_byte_by_byte(node: Node, path: str) -> None:
+    """Who sends each byte of a head by itself, and has time, is served; so are his further
+    requests, whether they come in one piece or not."""
+    head = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode()
+    with Raw(node.address) as connection:
+        for data in (post("/send/bytes", b"1"), post("/send/bytes", b"2")):
+            for at in range(len(data)):
+                connection.send(data[at : at + 1])
+            assert connection.answer().json() == {"delivered": 0}
+            connection.send(post("/send/bytes", b"3"))
+            assert connection.answer().json() == {"delivered": 0}
+        for at in range(len(head)):
+            connection.send(head[at : at + 1])
+        assert connection.head().status == 200
+        assert send(node.address, "bytes", "x") == 1
+
+
+def test_who_leaves_in_the_middle_of_a_head(node: Node) -> None:
+    """A client that goes away between two bytes of a head is noticed."""
+    with Raw(node.address) as connection:
+        for at in range(9):
+            connection.send(b"GET /test"[at : at + 1])
+            node.until(lambda state: state.connections == 1, "it's there")
+    node.until(lambda state: state.connections == 0, "it's gone")
+
+
 def test_a_body_in_drops_is_allowed(hasty: Node) -> None:
     """A body may take longer than the timeout as long as it gets on."""
     with stream(hasty.address, "drops") as listener, Raw(hasty.address) as connection:
@@ -287,14 +314,14 @@ def test_timeouts_are_counted(hasty: Node) -> None:
     hasty.until(lambda state: state.timeouts > before, "it is counted")
 
 
-def memory(node: Node) -> int:
-    """PSS of all gateways, in bytes."""
-    return sum(pss(it.pid) for it in node.gateways())
+def held(gateways: list[int]) -> int:
+    """Memory of all gateways, in bytes."""
+    return sum(map(memory, gateways))
 
 
 def push(connection: Raw, data: bytes, most: int) -> int:
     """Send `data` again and again until nobody takes it any more, or `most` bytes are out."""
-    connection.socket.settimeout(1.0)
+    connection.socket.settimeout(0.5)
     sent = 0
     try:
         while sent < most:
@@ -321,18 +348,19 @@ reads 768 KiB in a turn; each is some 200 bytes until the turn is over."""
 @pytest.mark.parametrize("data", FLOODS.values(), ids=FLOODS.keys())
 def test_a_flood_that_never_reads(node: Node, data: bytes) -> None:
     """Who sends and sends, and never reads an answer, is held back: memory stays bounded."""
-    before = memory(node)
+    gateways = [it.pid for it in node.gateways()]
+    before = held(gateways)
     floods = [Raw(node.address) for _ in range(5)]
     threads = [threading.Thread(target=push, args=[it, data * 200, 16 * MIB]) for it in floods]
     for thread in threads:
         thread.start()
     highest = before
     while any(thread.is_alive() for thread in threads):
-        highest = max(highest, memory(node))
+        highest = max(highest, held(gateways))
         assert send(node.address, "bystander", "x") == 0
     for flood in floods:
         flood.close()
-    assert highest - before < FLOOD_MEMORY * len(node.gateways())
+    assert highest - before < FLOOD_MEMORY * len(gateways)
 
 
 ENDLESS = {
@@ -349,11 +377,12 @@ ENDLESS = {
 @pytest.mark.parametrize("start", ENDLESS.values(), ids=ENDLESS.keys())
 def test_what_never_ends_takes_no_memory(node: Node, start: bytes) -> None:
     """No part of a request may go on for ever and be kept: memory stays bounded."""
-    before = memory(node)
+    gateways = [it.pid for it in node.gateways()]
+    before = held(gateways)
     with Raw(node.address) as connection:
         connection.send(start)
         push(connection, (b"0" if start.endswith(b"\r\n\r\n") else b"A") * 65536, 16 * MIB)
-        assert memory(node) - before < 4 * MIB
+        assert held(gateways) - before < 4 * MIB
 
 
 def test_tiny_chunks_cost_in_proportion(node: Node) -> None:

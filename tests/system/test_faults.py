@@ -102,6 +102,7 @@ def conclude(checker: Checker, killer: Killer) -> None:
     assert verdict.acknowledged > 100 * KILLS, str(verdict)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("gateways", [1, 2])
 def test_gateway_killed(gateways: int) -> None:
     """A killed gateway takes its own streams along and no other; it is replaced within 1 s.
@@ -135,6 +136,7 @@ def test_gateway_killed(gateways: int) -> None:
         assert checker.unavailable == 0
 
 
+@pytest.mark.alone
 def test_router_killed() -> None:
     """A killed router closes no stream and is replaced within 1 s; everyone is reachable again.
 
@@ -160,6 +162,7 @@ def test_router_killed() -> None:
         assert checker.broken == 0
 
 
+@pytest.mark.alone
 def test_control_killed() -> None:
     """A killed control process is replaced, and neither streams nor senders notice anything."""
     with Node("--gateways", "2") as node, Checker(node.address, seed=8) as checker:

@@ -357,14 +357,14 @@ def test_many_streams_each_get_their_own(address: Address) -> None:
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one-gateway", "two-gateways"])
 def beating(request: pytest.FixtureRequest) -> Iterator[Node]:
-    """A server that sends heartbeats each second, and lets pages of one origin in."""
-    flags = ("--heartbeat", "1", "--allow-origin", "https://example.org")
+    """A server that sends a heartbeat each half second, and lets pages of one origin in."""
+    flags = ("--heartbeat", "0.5", "--allow-origin", "https://example.org")
     with Node("--gateways", str(request.param), *flags) as node:
         yield node
 
 
 def test_heartbeats(beating: Node) -> None:
-    """/events streams get a comment each second, /test streams none."""
+    """/events streams get a comment at each beat, /test streams none."""
     address = beating.address
     with stream(address, "beat") as lines, stream(address, "beat", "events") as events:
         assert [events.chunk() for _ in range(3)] == [b":\n\n"] * 3
@@ -376,7 +376,7 @@ def test_heartbeats(beating: Node) -> None:
 
 
 def test_heartbeats_reach_everyone(beating: Node) -> None:
-    """Heartbeats are spread over the second, and leave nobody out."""
+    """Heartbeats are spread over the time between two, and leave nobody out."""
     listeners = [stream(beating.address, f"beat{number}", "events") for number in range(100)]
     for listener in listeners:
         assert listener.chunk() == b":\n\n"

@@ -115,6 +115,12 @@ def test_compose() -> None:
     assert re.fullmatch(rb"t=\d{19} p=%d Hi" % key(1, 2), published)
 
 
+@pytest.fixture
+def server(shared: Node) -> Node:
+    """One server for all tests here."""
+    return shared
+
+
 # ---- together with flood ---------------------------------------------------------------
 
 

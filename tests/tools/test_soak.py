@@ -67,7 +67,8 @@ def test_every_message_is_accounted_for(results: Results) -> None:
 def test_the_other_half_churns(results: Results) -> None:
     """So many logins as were asked for, and as many logouts; only the churning half leaves."""
     assert results.logins == results.logouts >= QUICK.logins
-    assert results.logins == results.staying.opened + results.churning.opened
+    under_way = results.logins - results.staying.opened - results.churning.opened
+    assert 0 <= under_way <= results.churning.waiting  # when it was stopped
     assert results.staying.closed == 0
     assert results.churning.closed > 300
 

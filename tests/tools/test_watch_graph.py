@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -148,6 +149,22 @@ def test_a_recording_that_fails_says_so(tmp_path: Path) -> None:
         Recorder([Scripted("encke", reading(1))], log=tmp_path / "no" / "where.log"),
     ):
         pass
+
+
+class Interrupted(Recorder):
+    """Ctrl-C comes when its thread has just begun."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "_running" and value is not None:
+            raise KeyboardInterrupt
+        super().__setattr__(name, value)
+
+
+def test_ctrl_c_when_a_recording_has_just_begun() -> None:
+    """Interrupted at the very beginning it leaves no thread that would go on for ever."""
+    with pytest.raises(KeyboardInterrupt), Interrupted([Scripted("a", reading(1))], every=1000):
+        pass
+    assert not [it for it in threading.enumerate() if it.name.startswith("watch")]
 
 
 def test_a_count_of_readings() -> None:

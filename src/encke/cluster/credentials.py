@@ -36,7 +36,11 @@ def connect_options(options: LinkOptions, server: Server, info: Info, *, secure:
     return connect
 
 
-def _signed(connect: Connect, nonce: str, path: str) -> Connect:
+def read(path: str) -> tuple[str | None, str]:
+    """The JWT, if there is one, and the seed that are in the file `path`.
+
+    Raises BadSettings if the file is of no use.
+    """
     try:
         with open(path, encoding="ascii") as file:
             text = file.read()
@@ -45,16 +49,21 @@ def _signed(connect: Connect, nonce: str, path: str) -> Connect:
     jwt, seed = _jwt(text), _seed(text) or _bare_seed(text)
     if seed is None:
         raise BadSettings(f"{path} has no nkey seed: it takes a .creds file, or a seed (SU...).")
+    return jwt[1] if jwt is not None else None, seed[1]
+
+
+def _signed(connect: Connect, nonce: str, path: str) -> Connect:
+    jwt, seed = read(path)
     try:
         import nkeys
     except ImportError:
         raise BadSettings(f"{path}: to sign takes nkeys: pip install 'encke[cluster]'") from None
     try:
-        key = nkeys.from_seed(bytearray(seed[1], "ascii"))
+        key = nkeys.from_seed(bytearray(seed, "ascii"))
         signature = base64.urlsafe_b64encode(key.sign(nonce.encode())).rstrip(b"=").decode()
         nkey = key.public_key.decode()
     except (nkeys.NkeysError, binascii.Error, ValueError) as error:
         raise BadSettings(f"{path}: not a valid nkey seed: {error}") from None
     if jwt is not None:
-        return msgspec.structs.replace(connect, jwt=jwt[1], sig=signature)
+        return msgspec.structs.replace(connect, jwt=jwt, sig=signature)
     return msgspec.structs.replace(connect, nkey=nkey, sig=signature)

@@ -25,6 +25,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .. import log
 from ..errors import BadUserId, StoreError
 from ..scoreboard import Scoreboard
 from ..settings import Settings
@@ -32,6 +33,7 @@ from . import state
 from .problems import RETRY_AFTER, bad_request, failed, problem, refused, unavailable
 
 if TYPE_CHECKING:
+    from .cluster import Cluster
     from .friends import Friends
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -49,7 +51,9 @@ class Control:
         self._settings = settings
         self._friends: Friends | None = None
         version = msgspec.json.decode(_description(), type=_Description).info.version
-        self._reader = state.Reader(scoreboard, version)
+        self.cluster = _cluster(settings, scoreboard)
+        told = self.cluster.state if self.cluster is not None else None
+        self._reader = state.Reader(scoreboard, version, told)
 
     def application(self) -> Starlette:
         """The ASGI application."""
@@ -146,6 +150,17 @@ class Control:
         from .pages import index
 
         return HTMLResponse(index(), headers=_PAGE_HEADERS)
+
+
+def _cluster(settings: Settings, scoreboard: Scoreboard) -> "Cluster | None":
+    if not settings.nats:
+        return None
+    try:
+        from .cluster import Cluster
+    except ModuleNotFoundError as error:  # the router does without
+        log.warning("cluster-unseen", reason=error, hint="pip install 'encke[cluster]'")
+        return None
+    return Cluster(settings, scoreboard)
 
 
 class _Info(msgspec.Struct):

@@ -29,7 +29,8 @@ def run(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # while nothing is served yet
     gc.enable()
-    leave_out_tls()
+    if not settings.nats:  # NATS may want TLS
+        leave_out_tls()
     from .server import serve
 
     serve(settings, scoreboard, listener, lifeline, scoreboard.row(row))

@@ -25,18 +25,23 @@ SHUTDOWN_SECONDS = 1
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, lifeline: int, row: Row) -> None:
+    def __init__(self, config: uvicorn.Config, control: Control, lifeline: int, row: Row) -> None:
         super().__init__(config)
+        self._cluster = control.cluster
         self._lifeline = lifeline
         self._row = row
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         asyncio.get_running_loop().add_reader(self._lifeline, self._stop)
+        if self._cluster is not None:
+            self._cluster.start()
         self._row[Field.STATE] = State.READY
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._row[Field.STATE] = State.DRAINING
+        if self._cluster is not None:
+            await self._cluster.stop()
         await super().shutdown(sockets)
 
     def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
@@ -67,7 +72,7 @@ def serve(
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    server = _Server(config, lifeline, row)
+    server = _Server(config, control, lifeline, row)
     signal.signal(signal.SIGTERM, server.handle_exit)
     # What lives now lives for ever: the collector need not look at it (and write to it) again.
     gc.collect()

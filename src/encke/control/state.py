@@ -4,12 +4,13 @@ Memory is PSS: each page counts for its share, so the sum over a node's processe
 what the node takes from the machine. The kernel walks every mapping to tell it
 (milliseconds a process), so it is read at most once a second; all else is read anew.
 
-May import: scoreboard.
+May import: scoreboard, wire.nodes.
 """
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 import msgspec
 
@@ -25,6 +26,7 @@ from ..scoreboard import (
     Scoreboard,
     State,
 )
+from ..wire.nodes import Heartbeat
 
 MEMORY_SECONDS = 1.0
 """How old a figure of memory may be."""
@@ -51,6 +53,40 @@ class ProcessState(msgspec.Struct, frozen=True, kw_only=True):
     capacity: int
     queued_bytes: int
     delivered: int
+
+
+class ClusterNode(msgspec.Struct, frozen=True, kw_only=True):
+    """One node of the cluster, as it was last heard of: at most a second ago, if it's well."""
+
+    node: str
+    name: str
+    version: str
+    here: bool
+    """Whether it's the one that says this."""
+    linked: float
+    users: int
+    connections: int
+    messages: int
+    delivered: int
+    messages_rate: float
+    delivered_rate: float
+
+
+class ClusterState(msgspec.Struct, frozen=True, kw_only=True):
+    """All nodes."""
+
+    users_sum: int
+    """Of the nodes' users: who is connected to two nodes counts twice."""
+    connections: int
+    nodes: list[ClusterNode]
+
+
+class Seen(Protocol):
+    """A node that was heard of, and the rates of what it counts."""
+
+    said: Heartbeat
+    messages_rate: float
+    delivered_rate: float
 
 
 class NodeState(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +126,32 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
     nats_lost: int
     memory_bytes: int
     processes: list[ProcessState]
+    cluster: ClusterState | None = None
+
+
+def cluster_state(seen: Iterable[Seen], own: str = "") -> ClusterState:
+    """What is said of the nodes that were `seen`; `own` is the one that says it."""
+    nodes = [
+        ClusterNode(
+            node=it.said.node,
+            name=it.said.name,
+            version=it.said.version,
+            here=it.said.node == own,
+            linked=it.said.linked,
+            users=it.said.users,
+            connections=it.said.connections,
+            messages=it.said.messages,
+            delivered=it.said.delivered,
+            messages_rate=round(it.messages_rate, 1),
+            delivered_rate=round(it.delivered_rate, 1),
+        )
+        for it in seen
+    ]
+    return ClusterState(
+        users_sum=sum(node.users for node in nodes),
+        connections=sum(node.connections for node in nodes),
+        nodes=nodes,
+    )
 
 
 def status(scoreboard: Scoreboard) -> str:
@@ -100,9 +162,13 @@ def status(scoreboard: Scoreboard) -> str:
 class Reader:
     """Reads the state of the node whose processes write `scoreboard`."""
 
-    def __init__(self, scoreboard: Scoreboard, version: str) -> None:
+    def __init__(
+        self, scoreboard: Scoreboard, version: str, cluster: Callable[[], ClusterState] | None
+    ) -> None:
+        """`cluster` knows of the other nodes, if there may be some."""
         self._scoreboard = scoreboard
         self._version = version
+        self._cluster = cluster
         self._memory = _Memory()
 
     def read(self) -> NodeState:
@@ -115,7 +181,7 @@ class Reader:
             field.name.lower(): sum(row[field] for row in rows)
             + (dead[field] if field in COUNTERS else 0)
             for field in Field
-            if field >= Field.CONNECTIONS and field != Field.NATS_LINK
+            if field >= Field.CONNECTIONS and field not in (Field.NATS_LINK, Field.NODE)
         }
         started = board.row(SUPERVISOR)[Field.STARTED]
         return NodeState(
@@ -124,6 +190,7 @@ class Reader:
             uptime=round(max(0.0, time.time() - started), 3),
             memory_bytes=sum(process.memory_bytes for process in processes),
             processes=processes,
+            cluster=self._cluster() if self._cluster is not None else None,
             nats_link=_LINK_STATES[board.row(ROUTER)[Field.NATS_LINK]],
             **sums,
         )

@@ -152,6 +152,7 @@ class Connections:
             self._abandon(exchange)
         self.paused.discard(fd)
         self.outbox.forget(fd)
+        self.poller.forget(fd)
         columns.free(fd)
         self.open -= 1
         os.close(fd)

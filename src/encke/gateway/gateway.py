@@ -31,14 +31,16 @@ gateway from taking a whole storm of connections for itself."""
 ACCEPT_PAUSE = 0.25
 """Seconds without accepting after the kernel refused for want of files or memory."""
 
-EXPIRED_AT_ONCE = 1
-"""Connections ended at once because they took too long: about 0.1 ms. Those that a tick
-finds are ended bit by bit until the next one, so that an attack can't hold up messages."""
+SLOW_PAUSE = 0.01
+"""Seconds between two looks at those who are slow: that have been deferred, or took too long.
+They get their turn after the messages of this one have left, a few at once (some 0.2 ms), so
+that an attack can't hold up messages."""
 
-EXPIRY_PAUSE = 0.002
-"""Seconds between two such bits."""
+DEFERRED_AT_ONCE = 64
+"""Deferred connections that are read from at such a look."""
 
-_EXPIRY_SHARES = 100
+_EXPIRY_SHARES = 25
+"""At a look one in so many of those that took too long is ended: most before the next tick."""
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _JUNK = 64 * 1024
@@ -72,7 +74,7 @@ class Gateway:
         self._paused_until = 0.0
         self._drain_until = 0.0
         self._expired: deque[int] = deque()
-        self._next_expiry = 0.0
+        self._next_slow = 0.0
         self.logged_in = self._streams.logged_in
         self.deliver = self._streams.deliver
         self.logins = self._streams.logins
@@ -110,9 +112,12 @@ class Gateway:
 
     def _serve(self, _events: int) -> None:
         """Serve the connections that are ready."""
+        self._requests.begin_turn()
+        self._serve_each(self._connections.poller.ready())
+
+    def _serve_each(self, ready: list[tuple[int, int]]) -> None:
         kinds, requests = self._connections.columns.kind, self._requests
-        requests.begin_turn()
-        for fd, events in self._connections.poller.ready():
+        for fd, events in ready:
             if events & WRITABLE:
                 self._connections.outbox.writable(fd)
             if events & ~WRITABLE:
@@ -202,12 +207,10 @@ class Gateway:
     def _expire(self) -> None:
         """Deal with some of those that took too long; the others have their turn a bit later."""
         columns = self._connections.columns
-        share = max(EXPIRED_AT_ONCE, len(self._expired) // _EXPIRY_SHARES)
-        for _ in range(min(share, len(self._expired))):
+        for _ in range(-(-len(self._expired) // _EXPIRY_SHARES)):
             fd = self._expired.popleft()
             if 0 < columns.deadline[fd] <= self._connections.now:  # still, and not done with
                 self._requests.expired(fd)
-        self._next_expiry = time.monotonic() + EXPIRY_PAUSE
 
     def _drained(self) -> None:
         """Draining: stop once nobody is left, or when it takes too long."""
@@ -240,10 +243,20 @@ class Gateway:
             row[field] = counts[field]
 
     def _end_turn(self) -> None:
-        if self._expired:
-            if time.monotonic() >= self._next_expiry:
-                self._expire()
-            self._reactor.again(EXPIRY_PAUSE)
+        self._let_go()
+        poller = self._connections.poller
+        if not (self._expired or poller.deferred):
+            return
+        now = time.monotonic()
+        if now >= self._next_slow:
+            self._next_slow = now + SLOW_PAUSE
+            self._serve_each(poller.deferred_ready(DEFERRED_AT_ONCE))
+            self._expire()
+            self._let_go()
+        self._reactor.again(self._next_slow - now)
+
+    def _let_go(self) -> None:
+        """Write what has gathered, and then, with the acknowledgements, what is for the router."""
         self._connections.outbox.flush()
         self._router.flush()
         self._connections.outbox.flush()  # if the link broke: what senders are told

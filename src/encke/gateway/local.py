@@ -127,10 +127,10 @@ class LocalRouter:
     @property
     def wants_lookup(self) -> bool:
         """See friends.lookups.Owner; as the three below."""
-        return bool(self._publications)
+        return self._publications.wait(large=True)
 
     def lookup(self) -> list[tuple[bytes, bytes | None, int]]:
-        return self._publications.lookup()
+        return self._publications.lookup(large=True)
 
     def found(self, pages: Sequence[tuple[Sequence[bytes], bool]]) -> None:
         find = self._map.find

@@ -20,6 +20,13 @@ Who arms what. A row is registered once, at accept, for reading and for the peer
 end. `want_write` arms EPOLLOUT when a write was short, `pause` stops reading while a
 sender is ahead of the router (or hasn't taken its answers); both only in that state.
 
+Who dribbles. A request's head comes in one piece, or in two; an attacker sends it byte by
+byte, from thousands of connections, and each byte would wake the gateway up, which costs
+ten times what the byte does. So a connection that is still in the middle of a head after
+another read is deferred: it stands in a second epoll, which nobody waits on and which is
+looked at now and then, so that one turn deals with many. Once its head is complete, it's
+recalled.
+
 fd reuse. Closing a descriptor removes it from the epoll by itself, because nobody
 else holds a duplicate of it: gateways never fork. Within one turn a report can be
 stale: serving descriptor 9 may close descriptor 10, which was reported as well. New
@@ -45,11 +52,14 @@ longest that a link frame or an accept waits."""
 class Poller:
     """An epoll over the connections of one gateway."""
 
-    __slots__ = ("_epoll", "_poll")
+    __slots__ = ("_epoll", "_patient", "_poll", "deferred")
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._poll = self._epoll.poll
+        self._patient = select.epoll()
+        self.deferred: set[int] = set()
+        """Descriptors of which `ready` says nothing."""
 
     def fileno(self) -> int:
         """The descriptor that is readable when a connection is ready."""
@@ -59,22 +69,47 @@ class Poller:
         """Descriptors with their events, at most MAX_READY of them; never waits."""
         return self._poll(0, MAX_READY)
 
+    def deferred_ready(self, at_most: int) -> list[tuple[int, int]]:
+        """The same of those that are deferred, at most so many; who waits longest comes first."""
+        return self._patient.poll(0, at_most)
+
     def add(self, fd: int) -> None:
         """Report `fd` when it can be read from, or its peer is gone."""
         self._epoll.register(fd, _READ)
 
     def want_read(self, fd: int) -> None:
         """Report `fd` when it can be read from, and no longer when it can be written to."""
-        self._epoll.modify(fd, _READ)
+        self._modify(fd, _READ)
 
     def want_write(self, fd: int) -> None:
         """Report `fd` when it can be written to, and don't read from it until then."""
-        self._epoll.modify(fd, _WRITE)
+        self._modify(fd, _WRITE)
 
     def want_both(self, fd: int) -> None:
         """Report `fd` when it can be read from or written to."""
-        self._epoll.modify(fd, _READ | _WRITE)
+        self._modify(fd, _READ | _WRITE)
 
     def pause(self, fd: int) -> None:
         """Report `fd` only when it is broken."""
-        self._epoll.modify(fd, 0)
+        self._modify(fd, 0)
+
+    def defer(self, fd: int) -> None:
+        """Report `fd`, which is read from, by `deferred_ready` only."""
+        if fd not in self.deferred:
+            self.deferred.add(fd)
+            self._epoll.unregister(fd)
+            self._patient.register(fd, _READ)
+
+    def recall(self, fd: int) -> None:
+        """Report `fd`, which is read from, by `ready` again, if it's deferred."""
+        if fd in self.deferred:
+            self.deferred.discard(fd)
+            self._patient.unregister(fd)
+            self._epoll.register(fd, _READ)
+
+    def forget(self, fd: int) -> None:
+        """`fd` is about to be closed."""
+        self.deferred.discard(fd)
+
+    def _modify(self, fd: int, events: int) -> None:
+        (self._patient if fd in self.deferred else self._epoll).modify(fd, events)

@@ -93,9 +93,13 @@ class Requests:
             exchange = connections.wake(fd)
         elif exchange.closing:
             return
+        dribbles = not exchange.parser.between_requests
         events = exchange.parser.feed(data)
         if events:
+            connections.poller.recall(fd)
             self._handle(exchange, events)
+        elif dribbles:
+            connections.poller.defer(fd)
 
     def expired(self, fd: int) -> None:
         """The deadline of a connection has passed."""

@@ -68,7 +68,7 @@ class Reactor:
 
     def again(self, seconds: float) -> None:
         """Let the next turn begin in so many seconds at the latest: there is work left over."""
-        self._soon = time.monotonic() + seconds
+        self._soon = min(self._soon, time.monotonic() + seconds)
 
     def on_signal(self, number: int, callback: Callable[[], None]) -> None:
         """Call `callback` when the process gets signal `number`, between two callbacks."""

@@ -61,7 +61,12 @@ MAX_UNDER_WAY = 16 * SLICE
 
 PUBLISHED_UNDER_WAY = 1_024
 """Handles in Delivers of publications under way, from which on no more are looked up: some 8 ms
-of writes. Other messages wait for them at most, however many subscribers somebody has."""
+of writes."""
+
+LARGE_UNDER_WAY = 128
+"""The same for those with more than one page: the next page waits until the one before is
+written, so that others' messages wait for one page at most, however many subscribers
+somebody has."""
 
 PEERS = 0
 """Stands for the other nodes where else is the gateway that a message came from."""
@@ -106,6 +111,16 @@ class _Delivery(msgspec.Struct):
     indexes: "array[int]"
     counts: "array[int]"
     published: bool
+    large: bool
+
+
+class _Page(msgspec.Struct):
+    """Whom publications of one Send go to, by their index there."""
+
+    sent: _Sent
+    wanted: list[tuple[int, Sequence[bytes]]]
+    messages: dict[int, bytes]
+    publishers: dict[int, bytes]
 
 
 Outgoing = list[tuple[int, Frame]]
@@ -135,6 +150,7 @@ class Dispatcher:
         self._sends: dict[int, deque[tuple[_Sent, Send]]] = {}  # gateway -> not yet expanded
         self._under_way = 0  # handles in Delivers that aren't acknowledged
         self._published = 0  # those of publications
+        self._large = 0  # those of publications that have several pages
         self._asked: dict[int, tuple[_Sent, int]] = {}  # ticket -> message of a Send
         self._next_ticket = 0
 
@@ -259,24 +275,33 @@ class Dispatcher:
     @property
     def wants_lookup(self) -> bool:
         """Whether `lookup` is to be called now."""
-        return self._published < PUBLISHED_UNDER_WAY and bool(self.publications)
+        return self._published < PUBLISHED_UNDER_WAY and self.publications.wait(
+            large=self._large < LARGE_UNDER_WAY
+        )
+
+    def lookup(self) -> list[tuple[bytes, bytes | None, int]]:
+        """What the friends' store is to be asked; see Publications.lookup."""
+        return self.publications.lookup(large=self._large < LARGE_UNDER_WAY)
 
     def found(self, pages: Sequence[tuple[Sequence[bytes], bool]]) -> Outgoing:
         """The friends' store has answered the lookup; see Publications.found."""
-        by_sent: dict[int, tuple[_Sent, list[tuple[int, Sequence[bytes]]], dict[int, bytes]]] = {}
-        publishers: dict[int, dict[int, bytes]] = {}
+        groups: dict[tuple[int, bool], _Page] = {}
         for found in self.publications.found(pages):
-            publication = found.publication
+            publication, large = found.publication, found.large
             sent, index = publication.origin, publication.index
-            _, wanted, messages = by_sent.setdefault(id(sent), (sent, [], {}))
-            wanted.append((index, found.ids))
-            messages[index] = publication.message
-            publishers.setdefault(id(sent), {})[index] = publication.publisher
+            page = groups.get((id(sent), large))
+            if page is None:
+                page = groups[id(sent), large] = _Page(sent, [], {}, {})
+            page.wanted.append((index, found.ids))
+            page.messages[index] = publication.message
+            page.publishers[index] = publication.publisher
             sent.open -= found.last
         outgoing: Outgoing = []
-        for sent, wanted, messages in by_sent.values():
-            self._deliver(sent, self.map.spread(wanted, messages), outgoing, publishers[id(sent)])
-            self._conclude(sent, outgoing)
+        for (_, large), page in groups.items():
+            batches = self.map.spread(page.wanted, page.messages)
+            self._deliver(page.sent, batches, outgoing, page.publishers, large=large)
+        for page in groups.values():
+            self._conclude(page.sent, outgoing)
         return outgoing
 
     def unknown(self, status: Status) -> Outgoing:
@@ -332,13 +357,15 @@ class Dispatcher:
         batches: dict[int, Batch],
         outgoing: Outgoing,
         publishers: Mapping[int, bytes] | None = None,
+        *,
+        large: bool = False,
     ) -> None:
         """A Deliver for each gateway; with `publishers`, by index in `sent`: published."""
         for target, batch in batches.items():
             number = self._next_batch = (self._next_batch + 1) & 0xFFFFFFFF
             indexes, counts = batch.indexes, batch.counts
             published = publishers is not None
-            self._deliveries[target][number] = _Delivery(sent, indexes, counts, published)
+            self._deliveries[target][number] = _Delivery(sent, indexes, counts, published, large)
             for index, count in zip(indexes, counts, strict=True):
                 sent.counts[index] += count
             sent.open += 1
@@ -346,6 +373,7 @@ class Dispatcher:
             frame = Deliver(number, counts, batch.handles, batch.messages)
             if publishers is not None:
                 self._published += len(batch.handles)
+                self._large += large * len(batch.handles)
                 frame.publishers.extend(publishers[index] for index in indexes)
             outgoing.append((target, frame))
 
@@ -366,6 +394,7 @@ class Dispatcher:
         self._under_way -= handles
         if delivery.published:
             self._published -= handles
+            self._large -= delivery.large * handles
         self._close(delivery.sent, outgoing)
 
     def _close(self, sent: _Sent, outgoing: Outgoing) -> None:

@@ -97,7 +97,7 @@ class RouterProcess:
 
     def lookup(self) -> list[tuple[bytes, bytes | None, int]]:
         """What to look up."""
-        return self._dispatcher.publications.lookup()
+        return self._dispatcher.lookup()
 
     def found(self, pages: Sequence[tuple[Sequence[bytes], bool]]) -> None:
         """The store's answers."""
@@ -188,6 +188,7 @@ class RouterProcess:
         """Put the cluster's counts on the scoreboard."""
         row, tally = self._row, peers.tally
         row[Field.NATS_LINK] = peers.link.state + 1
+        row[Field.NODE] = int(peers.node, 16)
         row[Field.NODES] = len(peers.members.nodes)
         row[Field.FORWARDED] = tally.forwarded
         row[Field.KEPT] = tally.kept

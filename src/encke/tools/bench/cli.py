@@ -18,6 +18,7 @@ from . import (
     capacity,
     cluster_report,
     document,
+    friends_report,
     million_report,
     nats,
     programs,
@@ -27,6 +28,7 @@ from . import (
 )
 from . import cluster as cluster_bench
 from . import connect as connect_bench
+from . import friends as friends_bench
 from . import memory as memory_bench
 from . import million as million_bench
 from . import send as send_bench
@@ -45,7 +47,7 @@ Given = TypeVar("Given", bound=msgspec.Struct)
 Found = TypeVar("Found", bound=msgspec.Struct)
 
 CLUSTER = cluster_bench.Options()
-"""The defaults of `cluster`."""
+FRIENDS = friends_bench.Options()
 
 Json = Annotated[
     Path | None, typer.Option("--json", help="Write machine, options and all samples to this file.")
@@ -249,6 +251,96 @@ def soak(
         soak_report.faulty(outcome.results, options),
         "A message or a process was lost, something wasn't given back, or memory grew.",
     )
+
+
+@app.command()
+def friends(
+    users: Annotated[int, typer.Option(min=2, help="Users.")] = FRIENDS.users,
+    friends_each: Annotated[
+        int, typer.Option("--friends", min=1, help="Whom each is subscribed to.")
+    ] = FRIENDS.friends,
+    graph: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="As `encke friends generate` wrote it, instead of making one."
+        ),
+    ] = None,
+    online: Annotated[
+        int, typer.Option(min=1, help="Users online, for the highest rate.")
+    ] = FRIENDS.online,
+    connections: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            show_default=False,
+            help="Users online, for the given rate. 0: as many as this machine can hold.",
+        ),
+    ] = 0,
+    rate: Annotated[float, typer.Option(min=1, help="Publications a second.")] = FRIENDS.rate,
+    minutes: Annotated[float, typer.Option(min=0.01, help="How long at that rate.")] = 5,
+    subscribers: Annotated[
+        int, typer.Option(min=1, help="Of the popular publisher.")
+    ] = FRIENDS.subscribers,
+    transport: Annotated[str, typer.Option(help="Of the streams: test, or events.")] = "test",
+    with_postgres: Annotated[
+        bool, typer.Option("--postgres/--no-postgres", help="Load into PostgreSQL too.")
+    ] = True,
+    fastest: Annotated[bool, typer.Option(help="Publish as fast as possible.")] = True,
+    steady_rate: Annotated[
+        bool, typer.Option("--steady/--no-steady", help="Publish at a given rate.")
+    ] = True,
+    popular: Annotated[bool, typer.Option(help="Publish to very many subscribers.")] = True,
+    report_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="DIR",
+            show_default=False,
+            help="Where the report goes. [default: docs/benchmarks/DATE-friends]",
+        ),
+    ] = None,
+    quick: Quick = False,
+) -> None:
+    """Publishing in the article's graph: loading it, fan-out, a popular publisher; a report.
+
+    Every delivery is compared with the graph. It needs igraph and matplotlib (`pip install
+    'encke[graph,plot]'`), and leaves a folder with README.md, graphs and results.json. With
+    --quick and without --report nothing is kept.
+
+    Exit code 1 if somebody got what wasn't due, or didn't get what was; if a message was refused,
+    or a stream closed.
+    """
+    options = friends_bench.Options(
+        users=users,
+        friends=friends_each,
+        graph=str(graph or ""),
+        online=online,
+        connections=connections,
+        rate=rate,
+        seconds=minutes * 60,
+        subscribers=subscribers,
+        transport=transport,
+        postgres=with_postgres,
+        fastest=fastest,
+        steady=steady_rate,
+        popular=popular,
+    )
+    if quick:
+        options = friends_bench.quick(options)
+    with tempfile.TemporaryDirectory(prefix="encke-bench-") as directory, _complaining():
+        place = Path(directory)
+        folder = report_to or (place / "report" if quick else document.default_folder("friends"))
+        document.check_before(folder)
+        bounds = capacity.bounds(doctor.read_machine())
+        options = friends_bench.sized(options, bounds)
+        notices: list[str] = []
+        with terminable():
+            outcome = friends_bench.run(options, bounds, notices)
+            page = friends_report.document(outcome, options, notices, place)
+            document.write(page, folder)
+    document.show(page)
+    _exit_if(outcome.results.faulty, "Somebody didn't get what was due, or got something else.")
 
 
 @app.command()

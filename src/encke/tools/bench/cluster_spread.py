@@ -82,7 +82,8 @@ def measure(
         ]
         clients = stack.enter_context(
             flood(
-                _addresses(nodes, users, directory),
+                "",
+                *("--urls", str(_addresses(nodes, users, directory))),
                 *("--counts", str(directory / "got")),
                 *("--verify", "--retry", "--every", "3600"),
             )

@@ -7,7 +7,7 @@
 Invariant: nothing half is left. All is made in a directory of its own, and moved into the
 folder file by file once it's complete.
 
-May import: measure, report; of watch its check for matplotlib.
+May import: measure, report; of watch its check for matplotlib, and its log.
 """
 
 import os
@@ -24,6 +24,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from ...errors import EnckeError
+from ..watch import Sample
+from ..watch.log import Log
 from ..watch.plot import check
 from . import report
 from .measure import Machine
@@ -143,6 +145,17 @@ def write(document: Document, folder: Path) -> None:
     except OSError as error:
         raise EnckeError(f"The report can't be written to {folder}: {error}.") from None
     report.console.print(f"The report is in {escape(str(folder))}", style="dim")
+
+
+def memory_log(samples: Sequence[Sample], every: float, directory: Path) -> list[Path]:
+    """All samples as a memory log, to be drawn by `encke watch plot`, in `directory`; its files."""
+    path = directory / "memory.log"
+    log = Log(path, every)
+    try:
+        log.write(sorted(samples, key=lambda sample: sample.time))
+    finally:
+        log.close()
+    return [path, path.with_name(path.name + ".jsonl")]
 
 
 def command_line() -> str:

@@ -1,22 +1,25 @@
 """The floor beside which a send to everyone is measured: the bare C write loop.
 
-It holds as many streams as one process can, writes a chunk to each of them, round by
-round, and `encke flood` reads them, as it does from the server, on the same cores at the
-same time of the run. What the clients cost is thus in both.
+It holds as many streams as one process can, or more processes hold more, writes a chunk to
+each of them, round by round, and `encke flood` reads them, as it does from the server, on the
+same cores at the same time of the run. What the clients cost is thus in both.
 
 May import: counts, measure, programs, scenario.
 """
 
 import time
 from array import array
+from collections.abc import Sequence
+from contextlib import ExitStack
+from itertools import cycle, islice
 from pathlib import Path
 
 import msgspec
 
-from . import counts
+from . import counts, programs
 from .measure import cpu_seconds, process_tree
 from .processes import BenchError
-from .programs import compiled, write_loop
+from .programs import WriteLoop, compiled, write_loop
 from .scenario import flood
 
 STREAMS = 19_000
@@ -38,6 +41,8 @@ class Written(msgspec.Struct, frozen=True):
     """Until the last one had come."""
     cpu_seconds: float
     flood_cpu_seconds: float
+    processes: int = 1
+    """Of the loop."""
 
     @property
     def rate(self) -> float:
@@ -54,24 +59,27 @@ def measure(streams: int, messages: int, directory: Path) -> Written:
     """Write about `messages` to `streams`. Raises BenchError."""
     rounds = max(1, messages // streams)
     got = directory / "loop"
-    with (
-        compiled("writeloop") as programs,
-        write_loop(programs, None) as loop,
-        flood(
-            f"http://127.0.0.1:{loop.port}",
-            *("--connections", str(streams)),
-            *("--connections-per-process", str(-(-streams // READERS))),
-            *("--counts", str(got)),
-            *("--every", "3600"),
-        ) as clients,
-    ):
+    with ExitStack() as stack:
+        folder = stack.enter_context(compiled("writeloop"))
+        processes = -(-streams // STREAMS)
+        loops = [stack.enter_context(write_loop(folder, None)) for _ in range(processes)]
+        clients = stack.enter_context(
+            flood(
+                "",
+                *("--urls", str(_addresses(loops, streams, directory / "loop-urls"))),
+                *("--connections-per-process", str(-(-streams // max(READERS, processes)))),
+                *("--counts", str(got)),
+                *("--every", "3600"),
+            )
+        )
         clients.until(lambda it: it.event == "connected", 60)
-        loop.each(1)  # warms both up
+        _each(loops, 1)  # warms both up
         if counts.wait_for(array("I", [1]) * streams, got, 10):
             raise BenchError("What the write loop wrote has not come.")
-        used, flooded = cpu_seconds([loop.pid]), cpu_seconds(process_tree(clients.pid))
+        pids = [loop.pid for loop in loops]
+        used, flooded = cpu_seconds(pids), cpu_seconds(process_tree(clients.pid))
         began = time.monotonic()
-        loop.each(rounds)
+        _each(loops, rounds)
         if counts.wait_for(array("I", [1 + rounds]) * streams, got, 10):
             raise BenchError("What the write loop wrote has not come.")
         seconds = time.monotonic() - began
@@ -79,6 +87,23 @@ def measure(streams: int, messages: int, directory: Path) -> Written:
             streams,
             rounds * streams,
             seconds,
-            cpu_seconds([loop.pid]) - used,
+            cpu_seconds(pids) - used,
             cpu_seconds(process_tree(clients.pid)) - flooded,
+            processes,
         )
+
+
+def _addresses(loops: Sequence[WriteLoop], streams: int, file: Path) -> Path:
+    """The streams' addresses, in `file`: the loops take turns."""
+    ports = cycle(loop.port for loop in loops)
+    with file.open("w") as lines:
+        lines.writelines(f"http://127.0.0.1:{port}/\n" for port in islice(ports, streams))
+    return file
+
+
+def _each(loops: Sequence[WriteLoop], rounds: int) -> None:
+    """Write to each stream, all loops at once."""
+    for loop in loops:
+        loop.say(f"each {rounds}")
+    for loop in loops:
+        loop.hear(programs.Written)

@@ -45,6 +45,16 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     return ticks / _TICKS
 
 
+def split_seconds(pids: Iterable[int]) -> tuple[float, float]:
+    """The user time and the system time that `pids` have used themselves."""
+    user = system = 0
+    for pid in pids:
+        fields = _stat(pid)
+        if fields:
+            user, system = user + int(fields[11]), system + int(fields[12])
+    return user / _TICKS, system / _TICKS
+
+
 def busy_seconds() -> float:
     """CPU time of all processes that can be seen, of those that have ended too.
 

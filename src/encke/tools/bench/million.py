@@ -149,8 +149,9 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def each_cpu_ratio(self) -> float:
-        """The same by CPU time: the loop's a message to the server's."""
-        return fmean(it.us for it in self.loops) / self.each.server_us if self.loops else 0.0
+        """The same by CPU time: the loop's a message to the server's; 0: too little to tell."""
+        server = self.each.server_us
+        return fmean(it.us for it in self.loops) / server if self.loops and server else 0.0
 
     @property
     def sendings(self) -> list[Sending]:

@@ -12,12 +12,11 @@ import msgspec
 from rich.table import Table
 
 from ..load.summary import Durations
-from ..watch import Sample, draw
-from ..watch.log import Log
+from ..watch import draw
 from . import growth, report
 from .beside import Peer
 from .capacity import Bound
-from .document import Budget, Document, Grid, Picture, Section
+from .document import Budget, Document, Grid, Picture, Section, memory_log
 from .growth import Growth, Step
 from .million import NAME, Options, Outcome, Results, Summary
 from .stage import LINGER, Return, Sending
@@ -71,7 +70,7 @@ def document(outcome: Outcome, options: Options, notices: list[str], directory: 
             *([Section("Beside nchan", _peer(outcome))] if results.peer else []),
             Section("How it was measured", list(_method(results))),
         ],
-        attached=_log(outcome.samples, options.every, directory),
+        attached=memory_log(outcome.samples, options.every, directory),
     )
 
 
@@ -247,9 +246,9 @@ def _messages(results: Results) -> list[Block]:
         floor = [("Encke, to each", results.each.delivery_rate, results.each.server_us, "")]
         for when, it in zip(("before", "after"), results.loops, strict=True):
             name = f"C write loop to {it.streams:,}, {when}"
-            ratio = (
-                f"{results.each.delivery_rate / it.rate:.2f}, {it.us / results.each.server_us:.2f}"
-            )
+            server = results.each.server_us
+            cpu = f"{it.us / server:.2f}" if server else "?"  # too few messages to tell
+            ratio = f"{results.each.delivery_rate / it.rate:.2f}, {cpu}"
             floor.append((name, it.rate, it.us, ratio))
         blocks.append(
             Grid(
@@ -428,14 +427,3 @@ def _method(results: Results) -> Iterator[Block]:
     )
     if results.log:
         yield "The server warned:\n\n" + "\n".join(f"    {line}" for line in results.log[:20])
-
-
-def _log(samples: Sequence[Sample], every: float, directory: Path) -> list[Path]:
-    """All samples as a memory log, to be drawn by `encke watch plot`."""
-    path = directory / "memory.log"
-    log = Log(path, every)
-    try:
-        log.write(sorted(samples, key=lambda sample: sample.time))
-    finally:
-        log.close()
-    return [path, path.with_name(path.name + ".jsonl")]

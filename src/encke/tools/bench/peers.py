@@ -165,7 +165,7 @@ def encke(core: int, gateways: int, streams: int = 0, **settings: float | str) -
         running(command, core, environment=environment, log=log.fileno()) as process,
     ):
         health = f"http://127.0.0.1:{control}/health"
-        _wait_until(lambda: _answers_200(health), process, "encke serve", log)
+        wait_until(lambda: _answers_200(health), process, "encke serve", log)
         yield Server("Encke", process.pid, port)
 
 
@@ -196,7 +196,7 @@ def nchan(core: int | None) -> Iterator[Server]:
         )
         command = ["nginx", "-p", directory, "-c", str(configuration), "-e", "stderr"]
         with running(command, core, log=log.fileno()) as process:
-            _wait_until(lambda: _accepts(port), process, "nginx", log)
+            wait_until(lambda: _accepts(port), process, "nginx", log)
             yield Server("nchan", process.pid, port)
 
 
@@ -209,9 +209,10 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def _wait_until(
+def wait_until(
     ready: Callable[[], bool], process: subprocess.Popen[bytes], name: str, log: IO[bytes]
 ) -> None:
+    """Wait until the server is `ready`. Raises BenchError, with the end of its log."""
     deadline = time.monotonic() + START_TIMEOUT
     while not ready():
         if process.poll() is not None or time.monotonic() > deadline:

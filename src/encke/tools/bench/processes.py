@@ -62,12 +62,14 @@ def running(
     *,
     environment: Mapping[str, str] | None = None,
     log: int | None = None,
+    user: str | None = None,
     patience: float = PATIENCE,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """`command` on `core` (None: where we are), with pipes for input and output.
 
-    `log` is the descriptor for what it complains of, if that's not ours. It's told to end
-    when the block is left, and killed if it takes longer than `patience` seconds.
+    `log` is the descriptor for what it complains of, if that's not ours; `user` who runs it, if
+    that's not us. It's told to end when the block is left, and killed if it takes longer than
+    `patience` seconds.
     """
     with nullcontext() if core is None else pinned(core):
         process = subprocess.Popen(
@@ -76,6 +78,7 @@ def running(
             stdout=subprocess.PIPE,
             stderr=log,
             env=environment,
+            user=user,
             start_new_session=True,  # Ctrl-C is ours to handle: we end it in order
         )
     try:

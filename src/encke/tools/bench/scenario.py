@@ -259,12 +259,12 @@ class Tool(Generic[F]):
 
 
 @contextmanager
-def flood(url: str | Path, *arguments: str, path: str = "/test/{}") -> Iterator[Tool[Flooded]]:
+def flood(url: str, *arguments: str, path: str = "/test/{}") -> Iterator[Tool[Flooded]]:
     """``encke flood --json`` at the server `url`; `arguments` as on its command line.
 
-    A file as `url` has the address of a stream a line.
+    With --urls among them, these are the addresses.
     """
-    where = ("--urls", str(url)) if isinstance(url, Path) else ("--url", url + path)
+    where = () if "--urls" in arguments else ("--url", url + path)
     with _tool(Flooded, "flood", *where, *arguments) as tool:
         yield tool
 

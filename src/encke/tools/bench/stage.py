@@ -163,15 +163,31 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Stage:
-    """`server`, with `streams` of it once they are opened; files are made in `directory`."""
+    """`server`, with `streams` of it once they are opened; files are made in `directory`.
+
+    The users are numbered from `first_id` on; `beside` counts streams that it has besides these;
+    `clients` are more flags of the flood.
+    """
 
     def __init__(
-        self, server: Server, streams: int, directory: Path, how: tuple[str, ...] = NDJSON
+        self,
+        server: Server,
+        streams: int,
+        directory: Path,
+        how: tuple[str, ...] = NDJSON,
+        *,
+        first_id: int = 1,
+        beside: int = 0,
+        clients: tuple[str, ...] = (),
     ) -> None:
         self.server = server
         self.streams = streams
         self._directory = directory
         self._how = how
+        self._users = ("--first-id", str(first_id))
+        self._last_id = first_id + streams - 1
+        self._beside = beside
+        self._more = clients
         self._stack = ExitStack()
         self._clients: Tool[Flooded] | None = None
         self._sent: list[Path] = []
@@ -192,10 +208,11 @@ class Stage:
         clients = self._stack.enter_context(
             flood(
                 self.server.url,
-                "--connections", str(self.streams),
+                "--connections", str(self.streams), *self._users,
                 "--verify", "--retry",
                 "--counts", str(self._got),
                 "--every", "3600",  # what is told costs time: each process's memory is read
+                *self._more,
             )
         )  # fmt: skip
         self._clients = clients
@@ -280,7 +297,7 @@ class Stage:
             self.server.url,
             *self._how,
             *("--senders", str(SENDERS)),
-            *("--max-id", str(self.streams)),
+            *(*self._users, "--max-id", str(self._last_id)),
             *("--counts", str(counted)),
             *("--every", "3600"),
             *arguments,
@@ -307,8 +324,12 @@ class Stage:
     def _all_logged_in(self) -> None:
         """Wait until the node says so, if it's a node."""
         if isinstance(self.server, Node):
+            there, alone = self.streams + self._beside, not self._beside
             self.server.until(
-                lambda state: state.streams == state.users == state.connections == self.streams,
+                lambda state: (
+                    state.streams == state.users == there
+                    and (state.connections == there if alone else state.connections >= there)
+                ),
                 _patience(self.streams),
                 "All streams logged in",
             )

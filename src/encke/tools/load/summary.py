@@ -19,6 +19,7 @@ class Durations(msgspec.Struct, frozen=True):
     max: float = 0.0
     histogram: list[tuple[float, int]] = []
     """(upper bound in milliseconds, count) of each step."""
+    min: float = 0.0
 
     def __str__(self) -> str:
         """One line."""
@@ -29,8 +30,8 @@ class Durations(msgspec.Struct, frozen=True):
 
 def durations(recorded: Histogram) -> Durations:
     """What `recorded` comes to."""
-    p50, p90, p99, p999, most = (
-        round(recorded.quantile(share) / 1e6, 6) for share in (0.5, 0.9, 0.99, 0.999, 1.0)
+    least, p50, p90, p99, p999, most = (
+        round(recorded.quantile(share) / 1e6, 6) for share in (0.0, 0.5, 0.9, 0.99, 0.999, 1.0)
     )
     steps = [(bound / 1e6, count) for bound, count in recorded.coarse()]
-    return Durations(recorded.count, p50, p90, p99, p999, most, steps)
+    return Durations(recorded.count, p50, p90, p99, p999, most, steps, least)

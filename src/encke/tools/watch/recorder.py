@@ -69,10 +69,11 @@ class Recorder:
             if self._log_path is not None:
                 self._log = Log(self._log_path, self._every)
             self.read(first=True)
-        except BaseException:
+            self._running = self._pool.submit(self._run)
+        except BaseException:  # also Ctrl-C, which may come when the thread has just begun
+            self._over.set()
             self._close()
             raise
-        self._running = self._pool.submit(self._run)
         return self
 
     def __exit__(
