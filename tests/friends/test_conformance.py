@@ -1,6 +1,7 @@
 """What every store and every directory does: the same tests for all of them."""
 
 import time
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -173,3 +174,34 @@ def test_the_edge_of_a_page(place: Place, limit: int) -> None:
     store.add([(b"1", b"p"), (b"2", b"p")])
     assert store.subscribers(b"p", None, limit).more == (limit < 2)
     assert store.subscribers(b"p", b"2", limit) == Page([], more=False)
+
+
+def test_load(place: Place) -> None:
+    """Loading is adding, only faster: into an empty store and into one that has some; again
+    does no harm; progress tells how many were taken, and how many are safe."""
+    store = place.store()
+    pairs = [(b"%d" % (number % 700), b"p%d" % (number % 11)) for number in range(5000)]
+    told: list[tuple[int, int]] = []
+    assert store.load(pairs, lambda taken, safe: told.append((taken, safe))) == len(set(pairs))
+    assert told[-1] == (5000, 5000)
+    assert sorted(store.pairs()) == sorted(set(pairs))
+    assert store.load(iter(pairs)) == 0
+    assert store.load([*pairs, (b"new", b"p1"), (b"new", b"p1")]) == 1
+    assert store.load([]) == 0
+    assert store.subscriptions(b"new").ids == [b"p1"]
+    assert b"new" in store.subscribers(b"p1", None, 1000).ids
+
+
+def test_a_load_whose_source_fails(place: Place) -> None:
+    """What the source raises comes through, and the store is as good as before."""
+    store = place.store()
+    store.add([(b"ben", b"ada")])
+
+    def source() -> Iterator[Pair]:
+        yield b"cid", b"ada"
+        raise ValueError("line 2")
+
+    with pytest.raises(ValueError, match="line 2"):
+        store.load(source())
+    assert store.add([(b"dan", b"ada")]) == 1
+    assert {b"ben", b"dan"} <= set(store.subscribers(b"ada").ids)

@@ -15,7 +15,7 @@ def open_store(friends: str, data: str) -> Store:
     """The store itself, for who may wait for it; `friends` (settings.friends_store) is
     "sqlite", "off" or a URL, `data` a directory. Raises StoreError."""
     if friends == "sqlite":
-        from .sqlite import SqliteStore
+        from .sqlite.store import SqliteStore
 
         return SqliteStore(data)
     if friends.startswith(_POSTGRES):
@@ -28,7 +28,7 @@ def open_store(friends: str, data: str) -> Store:
 def open_directory(reactor: Reactor, friends: str, data: str) -> Directory:
     """What a router asks. Raises StoreError."""
     if friends == "sqlite":
-        from .sqlite import SqliteDirectory
+        from .sqlite.directory import SqliteDirectory
 
         return SqliteDirectory(data)
     if friends.startswith(_POSTGRES):

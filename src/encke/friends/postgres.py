@@ -15,15 +15,16 @@ May import: errors, store. Imports psycopg, so whoever may do without it imports
 needed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 
 import psycopg
 import psycopg_pool
 from psycopg.conninfo import conninfo_to_dict
 
 from ..errors import StoreError
-from .store import Page, Pair
+from .store import PAGE, Degrees, Page, Pair, Progress, tell_nobody
 
 VERSION = 1
 """Of the schema."""
@@ -40,6 +41,16 @@ and the pool's pauses, which double, would outlast an outage."""
 
 BATCH = 10_000
 """Rows fetched at once where all are read."""
+
+SLICE = 1_000_000
+"""Pairs that `load` makes durable together."""
+
+_MERGE = """
+    INSERT INTO encke_subscriptions
+    SELECT publisher, subscriber FROM fresh
+    ORDER BY publisher COLLATE "C", subscriber COLLATE "C"
+    ON CONFLICT DO NOTHING
+"""
 
 _LOCK = 0x656E636B65  # "encke": of those who migrate at the same time, one does it
 
@@ -108,7 +119,7 @@ class PostgresStore:
             pairs,
         )
 
-    def subscribers(self, publisher: bytes, after: bytes | None = None, limit: int = 1000) -> Page:
+    def subscribers(self, publisher: bytes, after: bytes | None = None, limit: int = PAGE) -> Page:
         return self._page(
             "SELECT subscriber FROM encke_subscriptions WHERE publisher = %s AND subscriber > %s "
             "ORDER BY subscriber LIMIT %s",
@@ -118,7 +129,7 @@ class PostgresStore:
         )
 
     def subscriptions(
-        self, subscriber: bytes, after: bytes | None = None, limit: int = 1000
+        self, subscriber: bytes, after: bytes | None = None, limit: int = PAGE
     ) -> Page:
         return self._page(
             "SELECT publisher FROM encke_subscriptions WHERE subscriber = %s AND publisher > %s "
@@ -150,13 +161,35 @@ class PostgresStore:
             ):
                 yield str(subscriber).encode(), str(publisher).encode()
 
-    def degrees(self) -> tuple[dict[int, int], dict[int, int]]:
+    def degrees(self) -> tuple[Degrees, Degrees]:
         with self._connection() as connection:
             subscribers, subscriptions = (
                 {int(str(degree)): int(str(count)) for degree, count in connection.execute(it)}
                 for it in _DEGREES
             )
         return subscribers, subscriptions
+
+    def load(self, pairs: Iterable[Pair], progress: Progress = tell_nobody) -> int:
+        taken = added = 0
+        source = iter(pairs)
+        while block := list(islice(source, SLICE)):
+            with self._connection() as connection:
+                connection.execute(
+                    "CREATE TEMPORARY TABLE fresh (publisher text, subscriber text) ON COMMIT DROP"
+                )
+                with connection.cursor().copy("COPY fresh FROM STDIN") as copy:
+                    for start in range(0, len(block), BATCH):
+                        copy.write(
+                            b"".join(
+                                b"%b\t%b\n" % (publisher, subscriber)
+                                for subscriber, publisher in block[start : start + BATCH]
+                            )
+                        )
+                        progress(min(taken + start + BATCH, taken + len(block)), taken)
+                added += connection.execute(_MERGE).rowcount
+            taken += len(block)
+            progress(taken, taken)
+        return added
 
     def close(self) -> None:
         self._pool.close()

@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 import time
+from itertools import chain
 from typing import BinaryIO
 
 from ...friends.store import Store
@@ -44,7 +45,7 @@ def load(
             skip_bad=skip_bad,
             on_block=lambda: progress.tell(source),
         )
-        added = sum(map(store.add, source.blocks()))
+        added = store.load(chain.from_iterable(source.blocks()), progress.merged)
     seconds = time.monotonic() - began
     reader = source.reader
     print(f"{reader.lines:,} lines read, {added:,} subscriptions added in {seconds:.1f} s")
@@ -74,6 +75,11 @@ class _Progress:
         lines = source.reader.lines
         share = f"  {source.bytes / self._size:.0%}" if self._size else ""
         self._say(f"{lines:,} lines read{share}  {self._rate.of(lines):,.0f}/s")
+
+    def merged(self, taken: int, safe: int) -> None:
+        """The store has taken so many, of which so many are safe."""
+        if taken == safe and time.monotonic() >= self._next:
+            self._say(f"{safe:,} are in the store")
 
 
 def _print(text: str) -> None:

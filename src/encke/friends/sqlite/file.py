@@ -1,0 +1,156 @@
+"""The file: its name, its schema, how it's opened, what its errors mean.
+
+::
+
+    subscriptions             publisher, subscriber    the table itself, sorted by both
+    subscriptions_reversed    subscriber, publisher    the other direction
+
+Invariants:
+- Readers don't wait for writers, nor these for them: the file is in WAL mode.
+- A file of a newer Encke isn't touched.
+
+An id comes out of it as it travels: SQLite gives a number's digits, a text's bytes, and the
+ids of a page in one string, with blanks between them, since no id has one. That takes two
+thirds of the time that a row an id would take.
+
+May import: errors, keys, store.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ...errors import StoreError
+from ..store import Page
+from .keys import FIRST, Key, key
+
+FILE = "friends.sqlite"
+
+BY_SUBSCRIBER = "CREATE INDEX subscriptions_reversed ON subscriptions (subscriber, publisher)"
+
+MIGRATIONS = (
+    (
+        """
+        CREATE TABLE subscriptions (
+            publisher NOT NULL, subscriber NOT NULL, PRIMARY KEY (publisher, subscriber)
+        ) WITHOUT ROWID
+        """,
+        BY_SUBSCRIBER,
+    ),
+)
+"""What makes schema k + 1 of schema k."""
+
+VERSION = len(MIGRATIONS)
+"""Of the schema; kept in the file as user_version."""
+
+SUBSCRIBERS = """
+    SELECT group_concat(subscriber, ' ') FROM (
+        SELECT subscriber FROM subscriptions
+        WHERE publisher = ? AND subscriber > ? ORDER BY subscriber LIMIT ?
+    )
+"""
+SUBSCRIPTIONS = """
+    SELECT group_concat(publisher, ' ') FROM (
+        SELECT publisher FROM subscriptions
+        WHERE subscriber = ? AND publisher > ? ORDER BY publisher LIMIT ?
+    )
+"""
+
+_WHAT_TO_DO = {
+    sqlite3.SQLITE_NOTADB: "It is no database of Encke's: move it away, or name another "
+    "directory with --data.",
+    sqlite3.SQLITE_CORRUPT: "It is damaged: put a backup in its place, or move it away (with "
+    "friends.sqlite-wal and friends.sqlite-shm, if there are any) and load the friends anew.",
+    sqlite3.SQLITE_FULL: "The disk is full: make room on it, or move --data to a larger one.",
+    sqlite3.SQLITE_READONLY: "It can't be written to: let the user that Encke runs as write to "
+    "the file and its directory, or name another directory with --data.",
+    sqlite3.SQLITE_CANTOPEN: "It can't be opened: let the user that Encke runs as read and write "
+    "the file and its directory, or name another directory with --data.",
+    sqlite3.SQLITE_BUSY: "Another program is writing to it, and takes long: try again later.",
+}
+
+
+def connect(file: Path, *, create: bool, patience: float) -> sqlite3.Connection:
+    """A connection to `file` that waits `patience` seconds for other writers.
+
+    One thread at a time may use it, whichever. A file that is not to be created must exist.
+    """
+    database = sqlite3.connect(
+        f"{file.absolute().as_uri()}?mode={'rwc' if create else 'rw'}",
+        uri=True,
+        timeout=patience,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    database.text_factory = bytes
+    return database
+
+
+def version_of(database: sqlite3.Connection, file: Path) -> int:
+    """The version of its schema; raises StoreError if that is one we don't know."""
+    version = int(database.execute("PRAGMA user_version").fetchone()[0])
+    if version > VERSION:
+        raise StoreError(
+            f"{file} is of a newer Encke (schema {version}, this one knows {VERSION}): update "
+            "Encke, or name another directory with --data."
+        )
+    return version
+
+
+def migrate(database: sqlite3.Connection, file: Path) -> None:
+    """Bring the schema to VERSION, in one transaction."""
+    if version_of(database, file) == VERSION:
+        return
+    with transaction(database):
+        version = version_of(database, file)  # another process may have been faster
+        for step in MIGRATIONS[version:]:
+            for statement in step:
+                database.execute(statement)
+        database.execute(f"PRAGMA user_version = {VERSION}")
+
+
+@contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """All that is done within, or nothing of it."""
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise
+
+
+def page(
+    database: sqlite3.Connection, statement: str, id: bytes, after: bytes | None, limit: int
+) -> Page:
+    """A page of `statement`: SUBSCRIBERS or SUBSCRIPTIONS."""
+    behind: Key = FIRST if after is None else key(after)
+    joined: bytes | None
+    (joined,) = database.execute(statement, (key(id), behind, limit + 1)).fetchone()
+    ids = joined.split() if joined is not None else []
+    more = len(ids) > limit
+    if more:
+        ids.pop()
+    return Page(ids, more)
+
+
+@contextmanager
+def explained(file: Path) -> Iterator[None]:
+    """Turns what SQLite and the system complain of into StoreError, which says what to do."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_CANTOPEN and not file.exists():
+            todo = f"There is none: make {file.parent} a directory that can be written to."
+        else:
+            todo = _WHAT_TO_DO.get(code, "Look at the file, its directory and its disk.")
+        raise StoreError(f"The friends in {file} can't be used: {error}. {todo}") from error
+    except OSError as error:
+        raise StoreError(
+            f"{error.filename or file}: {error.strerror}. Make {file.parent} a directory that the "
+            "user that Encke runs as may write to, or name another one with --data."
+        ) from error
