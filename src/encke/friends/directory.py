@@ -3,7 +3,7 @@
 It answers in bounded pieces: the first few of many lookups, one page of many subscribers.
 Nothing is cached: an answer has whatever the store had acknowledged when it was asked.
 
-May import: store.
+May import: this room, reactor.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,8 @@ from typing import Protocol
 
 import msgspec
 
+from ..reactor.loop import Reactor
+from .opening import POSTGRES, no_store
 from .store import Page
 
 ROWS = 2000
@@ -38,3 +40,16 @@ class Directory(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections; a `done` that is still owed isn't called."""
+
+
+def open_directory(reactor: Reactor, friends: str, data: str) -> Directory:
+    """What a router asks. Raises StoreError."""
+    if friends == "sqlite":
+        from .sqlite.directory import SqliteDirectory
+
+        return SqliteDirectory(data)
+    if friends.startswith(POSTGRES):
+        from .postgres_directory import PostgresDirectory
+
+        return PostgresDirectory(reactor, friends)
+    raise no_store(friends)

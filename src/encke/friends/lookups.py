@@ -12,8 +12,7 @@ from ..errors import StoreError
 from ..reactor.loop import Reactor
 from ..scoreboard import Field
 from ..wire.link import Status
-from .directory import Directory, Lookup
-from .opening import open_directory
+from .directory import Directory, Lookup, open_directory
 from .store import Page
 
 COMPLAINT_PAUSE = 10.0
