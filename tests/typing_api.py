@@ -17,6 +17,7 @@ async def asynchronous() -> None:
         assert_type(client, encke.Client)
         assert_type(await client.send("123", "Hello World"), int)
         assert_type(await client.send("123", b"Hello World"), int)
+        assert_type(await client.send("123", "Hello World", wait="cluster"), int)
         assert_type(await client.send_many([("123", "a"), ("124", "b")]), Sent)
         assert_type(await client.send_many(live()), Sent)
         assert_type(await client.publish("123", "Hello World"), int)

@@ -226,15 +226,15 @@ def send(
     encke send 123 "Hello World" --nats nats://192.0.2.8:4222
 
     Of stdin one line break at the end is left away. A user who isn't connected gets
-    nothing, which is no error. Through NATS the connections of all nodes are counted,
-    which takes a second.
+    nothing, which is no error. In a cluster the connections of all nodes are counted;
+    through NATS that takes a second.
     """
     if nats:
         options = _link_options(nats, nats_credentials, nats_ca, nats_certificate)
         delivered = _ask("SEND", id, _body(message), options, nats_prefix)
     else:
         with importlib.import_module("encke.client").connect(to, api_key) as server:
-            delivered = server.send(id, _body(message))
+            delivered = server.send(id, _body(message), wait="cluster")
     nobody = "" if delivered else f": {id} is not connected"
     print(f"delivered to {_connections(delivered)}{nobody}", flush=True)
 
@@ -266,7 +266,7 @@ def publish(
         delivered = _ask("PUBLISH", id, _body(message), options, nats_prefix)
     else:
         with importlib.import_module("encke.client").connect(to, api_key) as server:
-            delivered = server.publish(id, _body(message))
+            delivered = server.publish(id, _body(message), wait="cluster")
     nobody = "" if delivered else f": neither {id} nor a subscriber is connected"
     print(f"delivered to {_connections(delivered)}{nobody}", flush=True)
 

@@ -10,6 +10,8 @@ import pytest
 import trustme
 from cluster.nats_server import NatsServer
 
+import encke as encke_client
+from encke.client import Sent
 from encke.control.state import ClusterState
 
 from .node import Node, until
@@ -63,6 +65,18 @@ def test_sending_without_a_node(nodes: tuple[Node, Node], server: NatsServer) ->
         assert (code, first.chunk()) == (0, b"Recvd msg #2: 'from stdin'\n")
     code, out, _ = encke("send", "nobody", "hi", "--nats", server.url)
     assert (code, out) == (0, "delivered to 0 connections: nobody is not connected\n")
+
+
+def test_sending_to_a_node(nodes: tuple[Node, Node]) -> None:
+    """encke send counts the connections of all nodes, and so does the client if it's told to."""
+    one, two = nodes
+    with stream(two.address, "77"), encke_client.connect(url(one.address)) as client:
+        code, out, err = encke("send", "77", "hi", "--to", url(one.address))
+        assert (code, out, err) == (0, "delivered to 1 connection\n", "")
+        assert client.send("77", "hi") == 0
+        assert client.send("77", "hi", wait="cluster") == 1
+        assert client.send_many([("77", "hi"), ("78", "hi")]) == Sent(2, 0, forwarded=2)
+        assert client.send_many([("77", "hi"), ("78", "hi")], wait="cluster") == Sent(2, 1)
 
 
 def test_publishing_without_a_node(nodes: tuple[Node, Node], server: NatsServer) -> None:

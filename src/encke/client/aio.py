@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
-from typing import Self
+from typing import Literal, Self
 
 import httpx
 import msgspec
@@ -38,6 +38,11 @@ _KEEPALIVE = [
     ),
 ]
 
+Wait = Literal["", "cluster"]
+"""What an answer waits for: this node, or all nodes of the cluster."""
+
+_QUERIES: dict[Wait, str] = {"": "", "cluster": "?wait=cluster"}
+
 Messages = Iterable[tuple[str, str]] | AsyncIterable[tuple[str, str]]
 """(id, message) each."""
 
@@ -47,6 +52,8 @@ class Sent(msgspec.Struct, frozen=True):
 
     accepted: int
     delivered: int
+    forwarded: int = 0
+    """How many were handed on to other nodes of a cluster, unless all were asked (`wait`)."""
 
 
 class _Delivered(msgspec.Struct):
@@ -106,46 +113,48 @@ class Client:
         await self._streams.aclose()
         await self._senders.aclose()
 
-    async def send(self, id: str, message: str | bytes) -> int:
+    async def send(self, id: str, message: str | bytes, *, wait: Wait = "") -> int:
         """Send `message` to the user `id`; the number of connections that got it.
 
         0: the user has no connection, and the message went nowhere. Bytes must be UTF-8.
+        In a cluster that is the number of this node, and the message was handed on to the
+        others; with `wait` "cluster" all of them are asked, and the number is that of all.
 
         Raises BadUserId before anything is sent; Unreachable if there is no server;
         Interrupted if it is unknown whether the message was delivered; Unavailable if
         the server can't take it now; Refused if it never will.
         """
-        return await self._one("send", id, message)
+        return await self._one("send", id, message, wait)
 
-    async def send_many(self, messages: Messages) -> Sent:
+    async def send_many(self, messages: Messages, *, wait: Wait = "") -> Sent:
         """Send `messages`, each an (id, message), in one request of any length.
 
         They are taken as fast as the server takes them, and are never all in memory.
         What an AsyncIterable gives is sent at once, and may be a live source as long as
         it doesn't pause for longer than the server's body timeout; what an Iterable
-        gives is sent in blocks of 64 KiB.
+        gives is sent in blocks of 64 KiB. `wait` is as in `send`.
 
         Raises as `send` does. A message that is wrong ends the request: Refused, with
         its number, and with what became of those before it, which stay delivered. What
         `messages` itself raises comes through; those before it may have been delivered.
         """
-        return await self._many("send", messages)
+        return await self._many("send", messages, wait)
 
-    async def publish(self, id: str, message: str | bytes) -> int:
+    async def publish(self, id: str, message: str | bytes, *, wait: Wait = "") -> int:
         """Publish `message` as the user `id`: it goes to everyone who subscribes to `id`, and to
         `id`; the number of connections that got it.
 
-        Who subscribes is looked up now. Raises as `send` does; Unavailable also if
-        the server can't reach its store of friends.
+        Who subscribes is looked up now. `wait` is as in `send`. Raises as `send` does;
+        Unavailable also if the server can't reach its store of friends.
         """
-        return await self._one("publish", id, message)
+        return await self._one("publish", id, message, wait)
 
-    async def publish_many(self, messages: Messages) -> Sent:
+    async def publish_many(self, messages: Messages, *, wait: Wait = "") -> Sent:
         """Publish `messages`, each a (publisher's id, message), in one request of any length.
 
         As `send_many`, but each message goes where `publish` sends it.
         """
-        return await self._many("publish", messages)
+        return await self._many("publish", messages, wait)
 
     def listen(
         self,
@@ -162,14 +171,16 @@ class Client:
         opener = Opener(self._streams, self._url, f"/events/{segment(id)}", self._timeout)
         return Listener(opener, self._listeners, reconnect, on_open, on_lost)
 
-    async def _one(self, verb: str, id: str, message: str | bytes) -> int:
+    async def _one(self, verb: str, id: str, message: str | bytes, wait: Wait) -> int:
         body = message.encode() if isinstance(message, str) else message
-        answer = await self._post(f"/{verb}/{segment(id)}", body, "text/plain; charset=utf-8")
+        path = f"/{verb}/{segment(id)}{_QUERIES[wait]}"
+        answer = await self._post(path, body, "text/plain; charset=utf-8")
         return decoded(answer, _Delivered, self._url).delivered
 
-    async def _many(self, verb: str, messages: Messages) -> Sent:
+    async def _many(self, verb: str, messages: Messages, wait: Wait) -> Sent:
         async with contextlib.aclosing(_blocks(messages)) as blocks:
-            answer = await self._post(f"/{verb}", blocks, "application/x-ndjson")
+            path = f"/{verb}{_QUERIES[wait]}"
+            answer = await self._post(path, blocks, "application/x-ndjson")
         return decoded(answer, Sent, self._url)
 
     async def _post(

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Coroutine, Iterator
 from typing import Self, TypeVar
 
-from .aio import DEFAULT_URL, Client, Messages, Sent
+from .aio import DEFAULT_URL, Client, Messages, Sent, Wait
 from .listener import Listener, Message, OnLost, OnOpen
 
 T = TypeVar("T")
@@ -41,21 +41,21 @@ class Connection:
         finally:
             self._runner.close()
 
-    def send(self, id: str, message: str | bytes) -> int:
+    def send(self, id: str, message: str | bytes, *, wait: Wait = "") -> int:
         """See `Client.send`."""
-        return _run(self._runner, self._client.send(id, message))
+        return _run(self._runner, self._client.send(id, message, wait=wait))
 
-    def send_many(self, messages: Messages) -> Sent:
+    def send_many(self, messages: Messages, *, wait: Wait = "") -> Sent:
         """See `Client.send_many`."""
-        return _run(self._runner, self._client.send_many(messages))
+        return _run(self._runner, self._client.send_many(messages, wait=wait))
 
-    def publish(self, id: str, message: str | bytes) -> int:
+    def publish(self, id: str, message: str | bytes, *, wait: Wait = "") -> int:
         """See `Client.publish`."""
-        return _run(self._runner, self._client.publish(id, message))
+        return _run(self._runner, self._client.publish(id, message, wait=wait))
 
-    def publish_many(self, messages: Messages) -> Sent:
+    def publish_many(self, messages: Messages, *, wait: Wait = "") -> Sent:
         """See `Client.publish_many`."""
-        return _run(self._runner, self._client.publish_many(messages))
+        return _run(self._runner, self._client.publish_many(messages, wait=wait))
 
     def listen(
         self,
