@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,63 @@ def test_friends(tmp_path: Path) -> None:
         subprocess.check_call([ENCKE, "send", "123", "end", "--to", places["ENCKE_URL"]])
         until(lambda: b"'end'" in shown.read_bytes(), "the last message is shown")
         assert shown.read_bytes() == b"Recvd msg #1: 'Hello friends'\nRecvd msg #2: 'end'\n"
+
+
+def test_many_machines(tmp_path: Path) -> None:
+    """The lines on clusters start a NATS server and two nodes, on which a message crosses."""
+    section = README.partition("## Many machines")[2].partition("## HTTP")[0]
+    install, *lines = re.findall(r"^\$ (.*)$", section, re.MULTILINE)
+    assert install == "pip install 'encke[cluster]'"
+    assert len(lines) == 3
+    ports = free_ports(5)
+    usual = ("4222", "8000", "8001", "8010", "8011")
+    here = dict(zip(usual, ports, strict=True))
+    replaced = {
+        "nats-server": f"{ENCKE[:-5]}nats-server -a 127.0.0.1 -p {here['4222']}",
+        "encke serve": f"{ENCKE} serve",
+    }
+    with contextlib.ExitStack() as running:
+        for line in lines:
+            command = line.removesuffix(" &")
+            for old, new in (*replaced.items(), *((f":{old}", f":{here[old]}") for old in usual)):
+                command = command.replace(old, new)
+            if " serve " in command and "--listen" not in command:
+                command += f" --listen 127.0.0.1:{here['8000']} --control 127.0.0.1:{here['8001']}"
+            process = subprocess.Popen(["bash", "-c", f"exec {command}"], stderr=subprocess.DEVNULL)
+            running.callback(process.wait, 20)
+            running.callback(process.terminate)
+        first, second = (f"http://127.0.0.1:{here[port]}" for port in ("8000", "8010"))
+        for port in ("8001", "8011"):
+            until(lambda port=port: is_healthy(here[port]), "a node is ready")  # type: ignore[misc]
+        shown = tmp_path / "shown"
+        stream = subprocess.Popen(["bash", "-c", f"exec curl -sN {first}/test/123 > {shown}"])
+        running.callback(stream.wait, 20)
+        running.callback(stream.terminate)
+
+        def sent() -> bool:
+            said = subprocess.check_output([ENCKE, "send", "123", "Hello", "--to", second])
+            return said == b"delivered to 1 connection\n"
+
+        until(sent, "it arrives at the other node")
+        nats = f"nats://127.0.0.1:{here['4222']}"
+        subprocess.check_call([ENCKE, "send", "123", "end", "--nats", nats])
+        until(lambda: b"'end'" in shown.read_bytes(), "the last message is shown")
+        assert b"Recvd msg #1: 'Hello'\n" in shown.read_bytes()
+        listed = subprocess.check_output([ENCKE, "nodes", "--nats", nats], text=True)
+        assert len(listed.splitlines()) == 4  # the head, two nodes, the sum
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports on which nobody listens now."""
+    with contextlib.ExitStack() as sockets:
+        made = [sockets.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in made]
+
+
+def is_healthy(port: int) -> bool:
+    """Whether the node with this control port takes streams."""
+    health = ["curl", "-sf", "-o", "/dev/null", f"http://127.0.0.1:{port}/health"]
+    return subprocess.run(health).returncode == 0
 
 
 def test_curl(server: Node) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import trustme
+from cluster.nats_py import NatsPy
 from cluster.nats_server import NatsServer
 
 import encke as encke_client
@@ -202,3 +203,36 @@ def test_tls_and_a_password(tmp_path: Path) -> None:
             assert (code, "Authorization" in err) == (69, True), err
             code, _, err = encke("send", "1", "hi", *where[:2])
             assert (code, "certificate verify failed" in err) == (69, True), err
+
+
+def test_the_documented_permissions(tmp_path: Path) -> None:
+    """With the permissions that docs/cluster.md shows, nodes join and answer, and a sender may
+    send, but not listen."""
+    text = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text("utf-8")
+    config = "authorization {" + text.partition("\nauthorization {")[2].partition("```")[0]
+    config = config.replace("$NODE_PASSWORD", "n0de").replace("$SENDER_PASSWORD", "s3nder")
+    with NatsServer(tmp_path, config) as server:
+        node_url, sender_url = (
+            server.url.replace("//", f"//{login}@") for login in ("node:n0de", "sender:s3nder")
+        )
+        with Node("--nats", node_url) as node, stream(node.address, "1") as listener:
+            code, out, err = encke("send", "1", "hi", "--nats", sender_url)
+            assert (code, out, err) == (0, "delivered to 1 connection\n", "")
+            assert listener.chunk() == b"Recvd msg #1: 'hi'\n"
+            code, _, _ = encke("nodes", "--nats", sender_url)
+            assert code == 0
+            assert not [line for line in node.log if "nats-error" in line]
+        with NatsPy(sender_url) as sender:
+            complaints: list[str] = []
+
+            async def complain(error: Exception) -> None:
+                complaints.append(str(error))
+
+            async def listen() -> None:
+                sender.client._error_cb = complain
+                await sender.client.subscribe("encke.user.1")
+                await sender.client.flush()
+
+            sender.do(listen())
+            until(lambda: bool(complaints), "it's refused")
+            assert "permissions violation" in complaints[0]
