@@ -6,7 +6,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from encke.router.publications import BATCH, FIRST_PAGE, NEXT_PAGE, Publication, Publications
+from encke.router.publications import (
+    BATCH,
+    FIRST_PAGE,
+    NEXT_PAGE,
+    QUANTUM,
+    Publication,
+    Publications,
+)
 
 FRIENDS = {
     b"alone": [],
@@ -86,6 +93,42 @@ def test_a_lookup_is_bounded() -> None:
     assert len(publications.lookup(large=True)) == BATCH
 
 
+def test_lanes_have_turns() -> None:
+    """Who publishes little needn't wait for all that another lane has sent before."""
+    publications: Publications[str] = Publications()
+    add(publications, *[b"alone"] * 10 * BATCH, lane=1)
+    add(publications, b"few", b"self", lane=2)
+    wanted = publications.lookup(large=True)
+    assert len(wanted) == BATCH
+    assert [publisher for publisher, _, _ in wanted[: QUANTUM + 3]] == (
+        [b"alone"] * QUANTUM + [b"few", b"self", b"alone"]
+    )
+
+
+def test_a_lane_that_was_not_answered_is_next() -> None:
+    """However little of a lookup is answered, each lane has its turn."""
+    publications: Publications[str] = Publications()
+    for lane in (1, 2, 3):
+        add(publications, *[b"alone"] * 10 * BATCH, lane=lane)
+    answered = []
+    for _ in range(6):
+        wanted = publications.lookup(large=True)
+        answered += [it.publication.lane for it in publications.found(answer(wanted[:1]))]
+    assert answered == [1, 2, 3, 1, 2, 3]
+
+
+def test_what_is_held_is_not_touched() -> None:
+    """A lane is held and released as a whole, however many wait in it."""
+    publications: Publications[str] = Publications()
+    add(publications, b"many", *[b"alone"] * 1000)
+    publications.found(answer(publications.lookup(large=True)[:1], size=10))
+    (waiting,) = publications._held.values()
+    assert len(waiting) == 1000
+    assert publications.lookup(large=False) == []
+    publications.found(answer(publications.lookup(large=True)))
+    assert publications._lanes.popitem()[1] is waiting
+
+
 def test_failed() -> None:
     """What can't be looked up is given up, and holds nothing any more."""
     publications: Publications[str] = Publications()
@@ -159,6 +202,7 @@ class PublicationsMachine(RuleBasedStateMachine):
             self.look_up(50, 1000)
         assert not any(self.added.values())
         assert not self.publications._held
+        assert not self.publications._lanes
 
 
 PublicationsMachine.TestCase.settings = settings(

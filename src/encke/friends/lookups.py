@@ -68,8 +68,6 @@ class Lookups:
         if self._asking or not owner.wants_lookup:
             return
         wanted = owner.lookup()
-        if not wanted:
-            return
         self._wanted = len(wanted)
         if self._friends == "off":
             self._done(None, Status.OFF)

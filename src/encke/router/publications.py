@@ -4,22 +4,23 @@ Whoever has the map (dispatch, or the gateway's own router) gets publications in
 `lookup`s out, has them answered by the friends' store, and gives the answers to `found`, which
 says whom to deliver to. A publication for very many is looked up page by page::
 
-    add --> waiting --> lookup: the first pages of many publications --> found --> delivered
-                          ^                                               |
-                          |   and the next page of one that has more  <--- more: it's large
-                          |
-            held: behind a large one in the same lane
+    add --> lanes, by turns --> lookup: the first pages of many --> found --> delivered
+              ^      |                                                |
+              |    held, behind     and the next page of a      <--- more: it's large
+              `--- a large one      large one
 
 Invariants:
 - Publications of one lane (a sender) go out in the order in which they were added: those
   behind a large one are held until its last page is out. Other lanes go on meanwhile.
+- Lanes have turns of QUANTUM publications: who publishes little waits for others' next few, not
+  for all that they have sent. To hold a lane, or release it, takes no longer if very many wait.
 - One lookup is under way at a time; it names at most BATCH first pages and one further page.
 - What waits is bounded by whoever adds: by the gateways' windows.
 
 Pure. May import: msgspec.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Generic, TypeVar
 
@@ -33,6 +34,9 @@ NEXT_PAGE = 256
 
 BATCH = 256
 """Publications whose first page is looked up together."""
+
+QUANTUM = 16
+"""Publications of a lane that are looked up before it's another lane's turn."""
 
 Origin = TypeVar("Origin")
 
@@ -48,6 +52,9 @@ class Publication(msgspec.Struct, Generic[Origin]):
     lane: Hashable
     after: bytes | None = None
     """The last subscriber that was looked up; None: none was."""
+
+
+_Queue = deque[Publication[Origin]]
 
 
 class Found(msgspec.Struct, Generic[Origin]):
@@ -67,33 +74,32 @@ class Publications(Generic[Origin]):
     """See the module's head."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Publication[Origin]] = deque()
-        self._large: deque[Publication[Origin]] = deque()  # have further pages, by turns
-        self._held: dict[Hashable, deque[Publication[Origin]]] = {}  # by the lane of a large one
+        self._lanes: OrderedDict[Hashable, _Queue[Origin]] = OrderedDict()  # by turns; none empty
+        self._held: dict[Hashable, _Queue[Origin]] = {}  # the same, of lanes behind a large one
+        self._large: _Queue[Origin] = deque()  # have further pages, by turns
         self._asked: list[Publication[Origin]] = []
 
     def wait(self, *, large: bool) -> bool:
         """Whether there's something to look up; with `large` also a large one's next page."""
-        return not self._asked and bool(self._waiting or (large and self._large))
+        return not self._asked and bool(self._lanes or (large and self._large))
 
     def add(self, publications: Iterable[Publication[Origin]]) -> None:
         """Put them behind all others of their lanes."""
-        self._waiting.extend(publications)
+        for publication in publications:
+            self._lane(publication.lane).append(publication)
 
     def lookup(self, *, large: bool) -> list[tuple[bytes, bytes | None, int]]:
         """What to look up next: (publisher, the subscriber to begin after, how many) each.
 
-        Call it only if something waits (`wait`), and answer it with `found` or `failed`, unless
-        it's empty: all that waits is held.
+        Call it only if something waits (`wait`), and answer it with `found` or `failed`.
         """
-        asked = self._asked
-        while self._waiting and len(asked) < BATCH:
-            publication = self._waiting.popleft()
-            held = self._held.get(publication.lane)
-            if held is None:
-                asked.append(publication)
-            else:
-                held.append(publication)
+        asked, lanes = self._asked, self._lanes
+        while lanes and len(asked) < BATCH:
+            lane, waiting = lanes.popitem(last=False)
+            for _ in range(min(QUANTUM, len(waiting), BATCH - len(asked))):
+                asked.append(waiting.popleft())
+            if waiting:
+                lanes[lane] = waiting
         if large and self._large:
             asked.append(self._large.popleft())
         return [
@@ -106,12 +112,15 @@ class Publications(Generic[Origin]):
         more) each. The others will be in the next lookup."""
         asked, self._asked = self._asked, []
         answered: list[Found[Origin]] = []
+        again: list[Publication[Origin]] = []
         for publication, (subscribers, more) in zip(asked, pages, strict=False):
             if publication.lane in self._held and publication.after is None:
-                self._held[publication.lane].append(publication)  # one before it turned out large
-                continue
-            answered.append(self._answered(publication, subscribers, more))
-        self._ask_again(asked[len(pages) :])
+                again.append(publication)  # one before it turned out large
+            else:
+                answered.append(self._answered(publication, subscribers, more))
+        self._ask_again(again + asked[len(pages) :])
+        for lane in {it.publication.lane for it in answered} & self._lanes.keys():
+            self._lanes.move_to_end(lane)  # it has had its turn, also if others haven't
         return answered
 
     def failed(self) -> list[Publication[Origin]]:
@@ -125,11 +134,13 @@ class Publications(Generic[Origin]):
 
     def drop(self, ended: Callable[[Origin], bool]) -> None:
         """Forget those, not being looked up, whose origin has `ended`."""
-        self._waiting = deque(it for it in self._waiting if not ended(it.origin))
-        for held in self._held.values():
-            staying = [it for it in held if not ended(it.origin)]
-            held.clear()
-            held.extend(staying)
+        for queues in (self._lanes, self._held):
+            for waiting in queues.values():
+                staying = [it for it in waiting if not ended(it.origin)]
+                waiting.clear()
+                waiting.extend(staying)
+        for lane in [lane for lane, waiting in self._lanes.items() if not waiting]:
+            del self._lanes[lane]
         for publication in [it for it in self._large if ended(it.origin)]:
             self._large.remove(publication)
             self._release(publication.lane)
@@ -147,18 +158,34 @@ class Publications(Generic[Origin]):
             publication.after = subscribers[-1]
             self._large.append(publication)
             if first:
-                self._held[publication.lane] = deque()
+                self._held[publication.lane] = self._lanes.pop(publication.lane, deque())
         elif not first:
             self._release(publication.lane)
         return Found(publication, ids, not more)
 
     def _ask_again(self, unanswered: list[Publication[Origin]]) -> None:
+        """Put these back to where they were: before all others."""
         for publication in reversed(unanswered):
+            lane = publication.lane
             if publication.after is not None:
                 self._large.appendleft(publication)
-            else:
-                self._waiting.appendleft(publication)
+                continue
+            self._lane(lane).appendleft(publication)
+            if lane in self._lanes:
+                self._lanes.move_to_end(lane, last=False)
 
     def _release(self, lane: Hashable) -> None:
         """The large one of `lane` is out: those behind it are next."""
-        self._waiting.extendleft(reversed(self._held.pop(lane)))
+        waiting = self._held.pop(lane)
+        if waiting:
+            self._lanes[lane] = waiting
+            self._lanes.move_to_end(lane, last=False)
+
+    def _lane(self, lane: Hashable) -> "_Queue[Origin]":
+        """What waits in `lane`, to which something is about to be added."""
+        waiting = self._held.get(lane)
+        if waiting is None:
+            waiting = self._lanes.get(lane)
+        if waiting is None:
+            waiting = self._lanes[lane] = deque()
+        return waiting
