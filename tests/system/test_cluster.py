@@ -199,6 +199,17 @@ def test_a_node_is_killed(server: NatsServer) -> None:
         assert ask(one.address, post("/send/x?wait=cluster", b"x")).json() == {"delivered": 0}
 
 
+def test_a_node_is_stopped(server: NatsServer) -> None:
+    """Who ends as he should says so: the others don't wait for him, and don't call him lost."""
+    flags = ("--nats", server.url, "--nats-prefix", "stopped")
+    with Node(*flags) as one:
+        with Node(*flags) as other, stream(other.address, "1"):
+            one.until(lambda now: now.nodes == 1, "they know each other")
+        one.until(lambda now: now.nodes == 0, "it's gone")
+        assert any("event=node-left" in line for line in one.log)
+        assert not any("event=node-lost" in line for line in one.log)
+
+
 def test_a_node_for_senders(nodes: tuple[Node, Node], server: NatsServer) -> None:
     """--gateways 0: it opens no streams, and says so; what is sent there arrives elsewhere."""
     with (
