@@ -34,10 +34,17 @@ class Count(msgspec.Struct):
     num_subscriptions: int
 
 
+class Route(msgspec.Struct):
+    """Of /routez: a connection with another server."""
+
+    remote_id: str
+
+
 class Routes(msgspec.Struct):
     """Of /routez: other servers that this one is joined with."""
 
     num_routes: int
+    routes: list[Route] = []
 
 
 class Client(msgspec.Struct):
@@ -188,3 +195,9 @@ class NatsServer:
     def _told(self, what: str, kind: type[T]) -> T:
         with _direct.open(f"{self.ports.monitoring[0]}/{what}", timeout=10) as answer:
             return msgspec.json.decode(answer.read(), type=kind)
+
+    def is_joined_to(self, others: int) -> bool:
+        """Whether it has one route to each of so many servers. While a cluster forms, two
+        servers may have two, of which they end one, with the messages on it."""
+        routes = self._told("routez", Routes).routes
+        return len(routes) == others == len({route.remote_id for route in routes})

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from reactor.turning import run_until
+from system.node import until
 
 from encke.reactor.loop import Reactor
 from encke.wire.subjects import Subjects
@@ -26,6 +27,8 @@ def servers(tmp_path: Path) -> Iterator[list[NatsServer]]:
             directory.mkdir()
             routes = [server.route for server in servers]
             servers.append(stack.enter_context(NatsServer(directory, routes=routes)))
+        for server in servers:
+            until(lambda server=server: server.is_joined_to(2), "the cluster has formed")  # type: ignore[misc]
         yield servers
 
 
