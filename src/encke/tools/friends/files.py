@@ -7,6 +7,7 @@ May import: errors, wire.subscriptions.
 
 import enum
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import BinaryIO
 
 from ...errors import EnckeError
@@ -46,6 +47,7 @@ class Source:
         on_block: Callable[[], object] = lambda: None,
     ) -> None:
         self.bytes = 0
+        self.ended = False
         self.reader = Reader(TSV)
         self._file = file
         self._name = name
@@ -55,11 +57,9 @@ class Source:
         self._on_block = on_block
 
     def __iter__(self) -> Iterator[Pair]:
-        for pairs in self.blocks():
-            yield from pairs
+        return chain.from_iterable(self._blocks())
 
-    def blocks(self) -> Iterator[list[Pair]]:
-        """The same, as many at once as came of a block."""
+    def _blocks(self) -> Iterator[list[Pair]]:
         block = self._file.read(BLOCK)
         if block.lstrip()[:1] == b"{":
             self.reader = Reader(NDJSON)
@@ -68,12 +68,16 @@ class Source:
             self.bytes += len(block)
             yield self._directed(self.reader.feed(block))
             block = self._file.read(BLOCK)
+        self.ended = True
         yield self._directed(self.reader.finish())
 
     def _directed(self, pairs: list[Pair]) -> list[Pair]:
         if self.reader.bad and not self._skip_bad:
             error = self.reader.errors[0]
-            raise BadLines(f"{self._name}, line {error.number}: {error.reason}")
+            raise BadLines(
+                f"{self._name}, line {error.number}: {error.reason} Correct it, or leave such "
+                "lines out with --skip-bad; and load it again."
+            )
         if self._reversed:
             pairs = [(subscriber, publisher) for publisher, subscriber in pairs]
         if self._mutual:

@@ -7,7 +7,6 @@ import os
 import stat
 import sys
 import time
-from itertools import chain
 from typing import BinaryIO
 
 from ...friends.store import Store
@@ -45,7 +44,7 @@ def load(
             skip_bad=skip_bad,
             on_block=lambda: progress.tell(source),
         )
-        added = store.load(chain.from_iterable(source.blocks()), progress.merged)
+        added = store.load(source, progress.keep)
     seconds = time.monotonic() - began
     reader = source.reader
     print(f"{reader.lines:,} lines read, {added:,} subscriptions added in {seconds:.1f} s")
@@ -66,20 +65,30 @@ class _Progress:
         self._size = size
         self._rate = Rate()
         self._next = time.monotonic() + pause
+        self._kept = 0
+        self._told = False
+
+    def keep(self, _taken: int, kept: int) -> None:
+        """The store has said how many are in it for good."""
+        self._kept = kept
 
     def tell(self, source: Source) -> None:
         now = time.monotonic()
-        if now < self._next:
+        if now < self._next and not (source.ended and self._told):
             return
         self._next = now + self._pause
+        self._told = True
         lines = source.reader.lines
-        share = f"  {source.bytes / self._size:.0%}" if self._size else ""
-        self._say(f"{lines:,} lines read{share}  {self._rate.of(lines):,.0f}/s")
-
-    def merged(self, taken: int, safe: int) -> None:
-        """The store has taken so many, of which so many are safe."""
-        if taken == safe and time.monotonic() >= self._next:
-            self._say(f"{safe:,} are in the store")
+        line = f"{lines:,} lines read"
+        if source.ended:
+            line += "; the store is putting them in order"
+        else:
+            if self._size:
+                line += f", {source.bytes / self._size:.0%}"
+            line += f", {self._rate.of(lines):,.0f}/s"
+            if self._kept:
+                line += f"; {self._kept:,} are in the store"
+        self._say(line)
 
 
 def _print(text: str) -> None:
