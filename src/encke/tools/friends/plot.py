@@ -5,6 +5,7 @@ May import: degrees, watch.graph; matplotlib. Import it only when something is t
 
 from pathlib import Path
 
+from matplotlib import ticker
 from matplotlib.figure import Figure
 
 from ...errors import EnckeError
@@ -41,9 +42,12 @@ def draw(distribution: Distribution, path: Path) -> None:
             )
         place.set_xscale("log")
         place.set_yscale("log")
+        for axis in (place.xaxis, place.yaxis):
+            axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.10g}"))
+            axis.set_minor_formatter(ticker.NullFormatter())
         place.set_xlabel("how many (log)")
         place.set_ylabel("users who have so many (log)")
-        place.legend(loc="upper right")
+        place.legend(loc="lower left", bbox_to_anchor=(0, 1))  # above: it hides no point
         try:
             figure.savefig(path)
         except OSError as error:
