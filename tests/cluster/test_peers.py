@@ -167,6 +167,49 @@ def test_what_cannot_be_taken(
     assert why in lines[0]
 
 
+def test_a_node_that_is_about_to_fall_behind(shared: NatsServer, node: Joined) -> None:
+    """It doesn't read what comes for a while, longer than a silent server would be put up with;
+    then everything comes, in order."""
+    sender, receiver = node(shared.url), node(shared.url, b"1")
+    receiver.remote_bytes = peers_module.HOLD_REMOTE + 1
+    messages = [b"%d" % number for number in range(100)]
+    for message in messages:
+        sender.peers.forward(SEND, [b"1"], [message])
+        sender.turn()
+    receiver.until_came(1)
+    assert receiver.peers.link.held
+    before = len(receiver.came)
+    sender.peers.forward(SEND, [b"1"], [b"later"])
+    ticks(sender.reactor, 1.2)
+    assert len(receiver.came) == before
+    receiver.remote_bytes = 0
+    came = receiver.until_came(101)
+    assert came == [(SEND, b"1", message) for message in (*messages, b"later")]
+    assert receiver.peers.tally.dropped == receiver.peers.link.tally.lost == 0
+
+
+def test_a_server_that_takes_nothing(tmp_path: Path, node: Joined) -> None:
+    """Senders are to wait while much is waiting for it, but not for long if it has stopped; and
+    not at all once it has taken everything."""
+    with NatsServer(tmp_path) as server:
+        sender = node(server.url)
+
+        def congested() -> bool:
+            return sender.peers.congested
+
+        assert not congested()
+        with server.stopped():
+            while sender.peers.link.unwritten <= peers_module.HOLD_PENDING:
+                sender.peers.forward(SEND, [b"1"] * 100, [b"x" * 1000] * 100)
+                sender.turn()
+            assert congested()
+            run_until(sender.reactor, lambda: not congested())
+            assert sender.peers.link.unwritten > peers_module.HOLD_PENDING
+        run_until(sender.reactor, lambda: not sender.peers.link.unwritten)
+        assert not congested()
+        assert sender.peers.link.tally.lost == 0
+
+
 def test_a_node_that_falls_behind(
     shared: NatsServer, node: Joined, capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,

@@ -122,6 +122,7 @@ class Others:
 
     def __init__(self) -> None:
         self.up = True
+        self.congested = False
         self.forwarded: list[tuple[Verb, bytes, bytes]] = []
         self.asked: list[tuple[Verb, bytes, bytes, int]] = []
         self.new: list[tuple[int, array[int]]] = []
@@ -161,6 +162,25 @@ def test_a_login_waits_for_the_others() -> None:
     dispatcher.gone(A)
     assert dispatcher.reachable(*others.new.pop()) == []
     assert dispatcher.map.changes == {b"ben": True, b"ada": False}
+
+
+def test_sends_wait_while_the_others_are_congested() -> None:
+    """They go on in their order afterwards, until it's so again; logins and ACKs don't wait; those
+    of a gateway that has died are forgotten."""
+    dispatcher, others = joined()
+    sent = delivers(dispatcher.received(A, Send(1, [b"ben"], [b"first"])))
+    others.congested = True
+    for batch, gateway in enumerate((A, B, A), 2):
+        assert dispatcher.received(gateway, Send(batch, [b"ada"], [b"%d" % batch])) == []
+    assert dispatcher.received(B, ack(sent[B])) == result(A, 1, 1)
+    assert dispatcher.received(A, Login(array("Q", [A1]), [b"new"])) == []
+    assert len(others.new) == 1
+    assert dispatcher.release() == []
+    dispatcher.gone(B)
+    others.congested = False
+    assert dispatcher.release() == result(A, 2, 0) + result(A, 4, 0)
+    assert [message for _, _, message in others.forwarded] == [b"first", b"2", b"4"]
+    assert dispatcher.received(A, Send(5, [b"ada"], [b"5"])) == result(A, 5, 0)
 
 
 def test_every_message_is_handed_on() -> None:

@@ -40,10 +40,13 @@ class Connection:
         self._socket = socket.socket(address[0], socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self._connected = False
         self._waits = False  # for the kernel to take more
+        self._reads = True
         self._chunks: deque[memoryview] = deque()
         self._tls: Tls | None = None
         self.pending = 0
         """Bytes that the kernel hasn't taken."""
+        self.written = 0
+        """Bytes that it has."""
 
     def open(self) -> None:
         """Begin to connect."""
@@ -71,6 +74,13 @@ class Connection:
         """Write what was queued, as far as the kernel takes it."""
         if self._connected and not self._waits:
             self._write()
+
+    def read(self, reads: bool) -> None:
+        """Whether to read what comes; if not, it waits at the other side."""
+        if reads != self._reads:
+            self._reads = reads
+            if self._connected:
+                self._watch()
 
     def close(self) -> None:
         """End the connection; nobody is called."""
@@ -106,7 +116,7 @@ class Connection:
             return
         self._connected = True
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._reactor.change(self._socket.fileno(), IN)
+        self._watch()
 
     def _write(self) -> None:
         try:
@@ -114,6 +124,7 @@ class Connection:
                 chunk = self._chunks[0]
                 written = self._socket.send(chunk)
                 self.pending -= written
+                self.written += written
                 if written < len(chunk):
                     self._chunks[0] = chunk[written:]
                 else:
@@ -125,7 +136,11 @@ class Connection:
             return
         if bool(self._chunks) != self._waits:
             self._waits = not self._waits
-            self._reactor.change(self._socket.fileno(), IN | OUT if self._waits else IN)
+            self._watch()
+
+    def _watch(self) -> None:
+        events = (IN if self._reads else 0) | (OUT if self._waits else 0)
+        self._reactor.change(self._socket.fileno(), events)
 
     def _read(self) -> None:
         try:

@@ -147,6 +147,7 @@ class Link:
         now = self._ticked = time.monotonic()
         self._since = now  # of the state
         self._heard = now  # the server's last bytes
+        self._held = False
         self._pinged = False  # a PING is under way
         self._next_attempt = now
         self._failures = 0  # in a row
@@ -178,6 +179,28 @@ class Link:
         """Bytes that wait for NATS to take them."""
         waiting = self._connection.pending if self._connection is not None else 0
         return waiting + self._gathered_size
+
+    @property
+    def unwritten(self) -> int:
+        """Bytes that the kernel didn't take; a turn follows when it does."""
+        return self._connection.pending if self._connection is not None else 0
+
+    @property
+    def written(self) -> int:
+        """Bytes that the kernel has taken on this connection."""
+        return self._connection.written if self._connection is not None else 0
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing is read from the server; see `hold`."""
+        return self._held
+
+    def hold(self, held: bool) -> None:
+        """With True read nothing more, until False: what comes waits at the server, which in time
+        slows down those who send it. It's for moments: a server ends who doesn't read."""
+        if self._connection is not None and held != self._held:
+            self._held = held
+            self._connection.read(not held)
 
     @property
     def full(self) -> bool:
@@ -414,6 +437,7 @@ class Link:
         self._complained = False
         self._last_words = ""
         self._pinged = False
+        self._held = False
         self._interest = iter(())
         self._gathered.clear()
         self._gathered_size = 0
@@ -433,6 +457,8 @@ class Link:
         now = time.monotonic()
         silence = self._options.silence
         if now - self._ticked > silence / 2 + TICK:  # it's we who were stopped: ask anew
+            self._heard = now
+        if self._held:  # it's we who don't listen
             self._heard = now
         self._ticked = now
         match self.state:

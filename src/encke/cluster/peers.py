@@ -9,7 +9,8 @@ Invariants:
 - Nothing is lost in silence: what can't be handed on is said so; what comes and can't be
   taken is counted, logged, and whoever wants an answer gets one.
 - What waits is bounded: questions and answers by number, messages from others by what the
-  router hasn't expanded (MAX_REMOTE), messages to them by the link's buffer.
+  router hasn't expanded (MAX_REMOTE), messages to them by the link's buffer. Before that, those
+  who send are slowed down: `congested` holds this node's, and other nodes' aren't read.
 - The messages of one node come in the order in which they were handed on, each once, and
   never back to it: what a NATS server hands out late isn't taken (`origins`).
 
@@ -52,6 +53,16 @@ BEAT = 1.0
 MAX_REMOTE = 16 * 1024 * 1024
 """Bytes of messages from other nodes that the router hasn't expanded yet, beyond which those
 that come are dropped: a second's worth, as the link's buffer is on the other side."""
+
+HOLD_REMOTE = 4 * 1024 * 1024
+"""Bytes of them from which on NATS isn't read from: a quarter of a second's worth."""
+
+HOLD_PENDING = 1024 * 1024
+"""Bytes that wait for NATS, from which on senders wait."""
+
+STALL = 0.5
+"""Seconds without NATS taking anything after which senders don't wait any longer: what is for
+users of this node mustn't, and what isn't gets an error once the buffer is full."""
 
 MAX_HELD = 10_000
 """Answers that wait for the link to be READY."""
@@ -136,6 +147,8 @@ class Peers:
         now = self._ticked = time.monotonic()
         self._linked_at = now
         self._settled_at = now  # whoever is there has been heard of
+        self._written = 0  # as NATS had taken when it was looked at last
+        self._written_at = now  # when that had become more
         # complaints
         self._unlogged = 0
         self._why = ""
@@ -207,6 +220,12 @@ class Peers:
         questions.ask(ticket, self.members.nodes, time.monotonic(), self._settled_at)
         return True
 
+    @property
+    def congested(self) -> bool:
+        """Whether senders had better wait, since NATS doesn't keep up."""
+        link = self.link
+        return link.unwritten > HOLD_PENDING and self._ticked - self._written_at < STALL
+
     # who is here
 
     def logged_in(self, gateway: int, handles: "array[int]") -> None:
@@ -216,6 +235,8 @@ class Peers:
     def changed(self, changes: dict[bytes, bool]) -> None:
         """Ids that have come (True) or gone (False) in this turn, which is about to end."""
         self.logins.end_turn(changes)
+        if self.link.held and self._client.remote_bytes < HOLD_REMOTE // 2:
+            self.link.hold(False)
 
     # what the link calls (link.Owner)
 
@@ -301,6 +322,8 @@ class Peers:
             return
         self.tally.received += len(ids)
         self._client.remote(verb, ids, messages)
+        if self._client.remote_bytes > HOLD_REMOTE:
+            self.link.hold(True)
 
     def _take_one(self, verb: Verb, id: bytes, payload: bytes, reply: bytes, refusal: str) -> None:
         """A message whose sender wants an answer, or that is to be refused."""
@@ -387,6 +410,10 @@ class Peers:
         if now - self._ticked > SILENCE / 2:  # it's we who were stopped
             self.members.forgive(now)
         self._ticked = now
+        if self.link.held:  # nor do we hear of anyone
+            self.members.forgive(now)
+        if self.link.written != self._written or not self.link.pending:
+            self._written, self._written_at = self.link.written, now
         if self.link.state is State.READY:
             for node in self.members.silent(now):
                 self._questions.lost(node)

@@ -22,6 +22,7 @@ Invariants:
   by MAX_UNDER_WAY. A message for very many connections is expanded in slices, by
   turns with the messages of other gateways.
 - The Sends of one gateway are expanded in their order; of publications see `publications`.
+- In a cluster Sends wait, in their order, while the other nodes are congested; nothing else does.
 - In a cluster a connection is told that it's logged in once the other nodes reach it.
 
 Pure. May import: wire.link, router.map, router.publications.
@@ -83,6 +84,10 @@ class Peers(Protocol):
         """Hand one on, and ask how many of their connections get it: `Dispatcher.answered` is
         called later, with the ticket. False: it couldn't be handed on."""
 
+    @property
+    def congested(self) -> bool:
+        """Whether nothing should be handed on for a while."""
+
     def logged_in(self, gateway: int, handles: "array[int]") -> None:
         """These have logged in: `Dispatcher.reachable` is called once the others reach them."""
 
@@ -142,6 +147,7 @@ class Dispatcher:
         """(ticket, connections) of messages of other nodes that are done with; None: it can't be
         said whom they go to. Whoever gives tickets must empty it."""
         self._peers = peers
+        self._held: deque[tuple[int, Send]] = deque()  # until the other nodes aren't congested
         self._missing = set(expected)
         self._linked: set[int] = set()
         self._waiting: set[int] = set()  # synced, but not told Ready yet
@@ -175,6 +181,8 @@ class Dispatcher:
         self._missing.discard(gateway)
         self._waiting.discard(gateway)
         self._sends.pop(gateway, None)  # nobody waits for their Results any more
+        if any(it == gateway for it, _ in self._held):
+            self._held = deque(it for it in self._held if it[0] != gateway)
         self.publications.drop(lambda sent: sent.gateway == gateway)
         self.map.logout_gateway(gateway)
         outgoing: Outgoing = []
@@ -240,7 +248,24 @@ class Dispatcher:
         self._close(sent, outgoing)
         return outgoing
 
+    def release(self) -> Outgoing:
+        """Go on with the Sends that had to wait, if they needn't any longer."""
+        outgoing: Outgoing = []
+        while self._held and not self._congested:
+            outgoing += self._begin(*self._held.popleft())
+        return outgoing
+
+    @property
+    def _congested(self) -> bool:
+        return self._peers is not None and self._peers.congested
+
     def _send(self, gateway: int, frame: Send) -> Outgoing:
+        if self._held or self._congested:
+            self._held.append((gateway, frame))
+            return []
+        return self._begin(gateway, frame)
+
+    def _begin(self, gateway: int, frame: Send) -> Outgoing:
         sent = _Sent(gateway, frame.batch, array("I", bytes(4 * len(frame.messages))))
         if self._peers is not None:
             frame = self._hand_on(self._peers, sent, frame)

@@ -171,6 +171,7 @@ class RouterProcess:
             peers.answer(ticket, count)
         changes, dispatcher.map.changes = dispatcher.map.changes, {}
         peers.changed(changes or {})
+        self._send(dispatcher.release())
 
     def _tick(self) -> None:
         dispatcher = self._dispatcher
