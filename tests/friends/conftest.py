@@ -1,6 +1,7 @@
-"""Both kinds of stores, empty."""
+"""Places for friends: what the tests of every store and every directory run on."""
 
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ KINDS = [
 
 
 class Place:
-    """Where subscriptions are kept, empty at first; opens as many stores on it as wanted."""
+    """Where friends are kept, nobody's at first; opens as many stores on it as wanted."""
 
     def __init__(self, friends: str, data: str) -> None:
         self.friends = friends
@@ -42,12 +43,45 @@ class Place:
 
 
 @pytest.fixture(params=KINDS)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    friends = "sqlite"
-    if request.param == "postgres":
-        server: Postgres = request.getfixturevalue("postgres")
-        server.empty()
-        friends = server.url
-    place = Place(friends, str(tmp_path))
-    yield place
-    place.close()
+def new_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Place]]:
+    """Makes empty places, one at a time: the next one may be where the last one was."""
+    places: list[Place] = []
+    numbers = count()
+
+    def make() -> Place:
+        while places:
+            places.pop().close()
+        made = Place("sqlite", str(tmp_path / f"data{next(numbers)}"))
+        if request.param == "postgres":
+            server: Postgres = request.getfixturevalue("postgres")
+            server.empty()
+            made.friends = server.url
+        places.append(made)
+        return made
+
+    yield make
+    while places:
+        places.pop().close()
+
+
+@pytest.fixture
+def place(new_place: Callable[[], Place]) -> Place:
+    """An empty place."""
+    return new_place()
+
+
+@pytest.fixture
+def store(place: Place) -> Store:
+    """The store at `place`."""
+    return place.store()
+
+
+@pytest.fixture
+def reactor() -> Reactor:
+    return Reactor()
+
+
+@pytest.fixture
+def directory(place: Place, reactor: Reactor) -> Directory:
+    """A directory over `place`."""
+    return place.directory(reactor)

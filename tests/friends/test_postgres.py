@@ -13,7 +13,7 @@ from encke.friends.opening import open_store
 from encke.friends.store import Page, Store
 from encke.reactor.loop import Reactor
 
-from .test_conformance import asked, turns
+from .asking import ask, ask_until_answered
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
@@ -33,17 +33,13 @@ def test_a_server_that_goes_and_comes_back(own: Postgres) -> None:
     directory = open_directory(reactor, own.url, "")
     question = [Lookup(b"ada", None, 10)]
     answer = [Page([b"ben"], more=False)]
-    assert asked(reactor, directory, question) == answer
+    assert ask(reactor, directory, *question) == answer
     own.end()
-    assert asked(reactor, directory, question) is None
+    assert ask(reactor, directory, *question) is None
     with pytest.raises(StoreError, match="can't be used"):
         store.add([(b"cid", b"ada")])
     own.start()
-    for _ in range(100):
-        turns(reactor)
-        if asked(reactor, directory, question) == answer:
-            break
-    assert asked(reactor, directory, question) == answer
+    assert ask_until_answered(reactor, directory, *question) == answer
     until(lambda: adds(store), "the store is back, too")
     directory.close()
     store.close()
@@ -59,17 +55,17 @@ def adds(store: Store) -> bool:
 
 def test_a_server_that_hangs(own: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that was stopped doesn't hold a question for ever."""
-    monkeypatch.setattr("encke.friends.postgres_directory.TIMEOUT", 0.5)
+    monkeypatch.setattr("encke.friends.postgres.directory.TIMEOUT", 0.5)
     open_store(own.url, "").close()
     reactor = Reactor()
     directory = open_directory(reactor, own.url, "")
     question = [Lookup(b"ada", None, 10)]
-    assert asked(reactor, directory, question) == [Page([], more=False)]
+    assert ask(reactor, directory, *question) == [Page([], more=False)]
     backends = psutil.Process(own.process.pid).children()
     for backend in backends:
         backend.suspend()
     try:
-        assert asked(reactor, directory, question) is None
+        assert ask(reactor, directory, *question) is None
     finally:
         for backend in backends:
             backend.resume()
@@ -84,8 +80,8 @@ def test_nobody_is_there() -> None:
     assert "very-secret" not in str(error.value)
     reactor = Reactor()
     directory = open_directory(reactor, url, "")
-    assert asked(reactor, directory, [Lookup(b"ada", None, 10)]) is None
-    assert asked(reactor, directory, [Lookup(b"ada", None, 10)]) is None
+    assert ask(reactor, directory, Lookup(b"ada", None, 10)) is None
+    assert ask(reactor, directory, Lookup(b"ada", None, 10)) is None
     directory.close()
 
 

@@ -4,7 +4,7 @@ Invariants: bytes leave in the order of `write`, one `send` or more at `flush`; 
 kernel doesn't take waits here and counts as `pending`, which the owner bounds. At most
 READ_SIZE bytes are read a turn. `closed` is called at most once, and never after `close`.
 
-May import: reactor, resolver, tls (for its type).
+May import: reactor, tls (for its type).
 """
 
 import os
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..reactor.loop import GONE, IN, OUT, Reactor
-from .resolver import Address
+from ..reactor.resolver import Address
 
 if TYPE_CHECKING:
     from .tls import Tls

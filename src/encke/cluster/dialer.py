@@ -17,12 +17,12 @@ import msgspec
 
 from ..errors import FrameError
 from ..reactor.loop import Reactor
+from ..reactor.resolver import Address, Resolver
 from ..wire import nats
 from ..wire.nats import Decoder, Err, Event, Info, Ping, Pong
 from .connection import Connection, reason_of
 from .credentials import connect_options
 from .options import LinkOptions
-from .resolver import Address, Lookup
 from .servers import Server
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Dialer:
         self._connection: Connection | None = None
         self._decoder = Decoder()
         self._info: Info | None = None
-        self._lookup = Lookup(reactor, server.host, server.port, self._found)
+        self._resolver = Resolver(reactor, server.host, server.port, self._found)
 
     def tick(self) -> None:
         """Give an address up that takes too long."""
@@ -83,7 +83,7 @@ class Dialer:
 
     def cancel(self) -> None:
         """End the attempt; nobody is called."""
-        self._lookup.cancel()
+        self._resolver.cancel()
         self._hang_up()
 
     def _found(self, addresses: list[Address] | OSError) -> None:

@@ -49,7 +49,7 @@ def open_directory(reactor: Reactor, friends: str, data: str) -> Directory:
 
         return SqliteDirectory(data)
     if friends.startswith(POSTGRES):
-        from .postgres_directory import PostgresDirectory
+        from .postgres.directory import PostgresDirectory
 
         return PostgresDirectory(reactor, friends)
     raise no_store(friends)

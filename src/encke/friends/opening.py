@@ -17,7 +17,7 @@ def open_store(friends: str, data: str) -> Store:
 
         return SqliteStore(data)
     if friends.startswith(POSTGRES):
-        from .postgres import PostgresStore
+        from .postgres.store import PostgresStore
 
         return PostgresStore(friends)
     raise no_store(friends)

@@ -3,14 +3,14 @@
 A thread can't be ended, so one that hangs in a name server's silence goes on until the
 system's resolver gives up (usually within 30 s); what it finds is dropped.
 
-May import: reactor.
+May import: loop.
 """
 
 import os
 import socket
 from collections.abc import Callable
 
-from ..reactor.loop import IN, Reactor
+from .loop import IN, Reactor
 
 Address = tuple[
     socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
@@ -18,7 +18,7 @@ Address = tuple[
 """What socket() and connect() take."""
 
 
-class Lookup:
+class Resolver:
     """One name being looked up; `found` gets its addresses, or the error. See `cancel`."""
 
     def __init__(
