@@ -1,8 +1,8 @@
 """Loading very many pairs: copied into a table of this connection alone, then merged in order.
 
 As in sqlite.loading. A store that is empty gets its indexes after the rows: half the time, but
-the table is locked for as long, for readers too. That takes a minute and a half for fifteen
-million pairs, in which nobody has any friends, and publishes are answered 503. Into a store
+the table is locked for as long, for readers too. That takes half a minute for fifteen million
+pairs, in which nobody has any friends, and publishes are answered 503. Into a store
 that has subscriptions slices are small, and only what is in them is locked.
 
 May import: this room, store.
