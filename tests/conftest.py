@@ -9,6 +9,8 @@ import pytest
 from postgres import MISSING, Postgres
 from system.node import Node
 
+from encke.reactor.loop import Reactor
+
 TESTS = Path(__file__).parent
 
 
@@ -61,3 +63,20 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         for held in (door, room):
             fcntl.flock(held, fcntl.LOCK_UN)
             os.close(held)
+
+
+@pytest.fixture(autouse=True)
+def reactors(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Closes the reactors that a test has made, once all else of it is closed: thousands of tests
+    share one process, and it has only so many descriptors."""
+    made: list[Reactor] = []
+    make = Reactor.__init__
+
+    def remember(reactor: Reactor) -> None:
+        make(reactor)
+        made.append(reactor)
+
+    monkeypatch.setattr(Reactor, "__init__", remember)
+    yield
+    for reactor in made:
+        reactor.close()

@@ -79,6 +79,12 @@ class Reactor:
         """Let `run` return at the end of this turn."""
         self._stopped = True
 
+    def close(self) -> None:
+        """Let go of its own descriptors; it's of no use after that."""
+        self._epoll.close()
+        for fd in self._wake:
+            os.close(fd)
+
     def run(self) -> None:
         """Run until `stop()`."""
         poll, callbacks = self._epoll.poll, self._callbacks
