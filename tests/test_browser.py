@@ -4,7 +4,6 @@ import contextlib
 import http.server
 import os
 import shutil
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -13,13 +12,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from system.node import PATIENCE, Node, until
+from playwright.sync_api import Page, expect
+from system.node import Node, accepts, free_ports, until
 
-CHROMIUM = shutil.which("chromium")
 NGINX = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 
 MESSAGE = "Grüße\nan <b>alle</b>"
 
@@ -69,39 +65,6 @@ http {{
 """
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium, which reaches nothing but this machine."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-                "--disable-dev-shm-usage",
-                "--no-first-run",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-                "--no-proxy-server",
-                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-            ],
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """An empty page; every wait on it is bounded."""
-    expect.set_options(timeout=PATIENCE * 1000)
-    page = browser.new_page()
-    page.set_default_timeout(PATIENCE * 1000)
-    yield page
-    page.close()
-
-
 @pytest.fixture
 def server(shared: Node) -> Node:
     """One server for all tests here."""
@@ -123,8 +86,7 @@ def send(server: Node, message: str) -> None:
 def nginx(server: Node, directory: Path) -> Iterator[str]:
     """nginx before `server`, with a page beside it; its URL."""
     assert NGINX is not None
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     (directory / "page").mkdir()
     (directory / "page/index.html").write_text(PAGE.replace("URL", "/events/123"))
     for readable in (directory, directory / "page"):
@@ -143,11 +105,6 @@ def nginx(server: Node, directory: Path) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}/"
         finally:
             process.terminate()
-
-
-def accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextlib.contextmanager

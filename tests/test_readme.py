@@ -3,13 +3,12 @@
 import contextlib
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from system.node import Node, until
+from system.node import Node, free_ports, until
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -113,13 +112,6 @@ def test_many_machines(tmp_path: Path) -> None:
         assert b"Recvd msg #1: 'Hello'\n" in shown.read_bytes()
         listed = subprocess.check_output([ENCKE, "nodes", "--nats", nats], text=True)
         assert len(listed.splitlines()) == 4  # the head, two nodes, the sum
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports on which nobody listens now."""
-    with contextlib.ExitStack() as sockets:
-        made = [sockets.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in made]
 
 
 def is_healthy(port: int) -> bool:
