@@ -2,9 +2,6 @@
 
 import contextlib
 import http.server
-import os
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -13,9 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
-from system.node import Node, accepts, free_ports, until
-
-NGINX = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
+from proxies import nginx, shown
+from system.node import Node, free_ports
 
 MESSAGE = "Grüße\nan <b>alle</b>"
 
@@ -34,35 +30,6 @@ source.addEventListener('friend', (event) => {
     show(`${from}: ${data}`);
 });
 </script>"""
-
-# As docs/deployment.md has it, with the page beside it.
-NGINX_CONFIGURATION = """
-daemon off;
-worker_processes 1;
-pid {directory}/pid;
-error_log stderr error;
-events {{ worker_connections 64; }}
-http {{
-    access_log off;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    scgi_temp_path {directory}/scgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    types {{ text/html html; }}
-    server {{
-        listen 127.0.0.1:{port};
-        root {directory}/page;
-        location /events/ {{
-            proxy_pass http://{encke};
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_buffering off;
-            proxy_read_timeout 1h;
-        }}
-    }}
-}}
-"""
 
 
 @pytest.fixture
@@ -83,28 +50,18 @@ def send(server: Node, message: str) -> None:
 
 
 @contextlib.contextmanager
-def nginx(server: Node, directory: Path) -> Iterator[str]:
-    """nginx before `server`, with a page beside it; its URL."""
-    assert NGINX is not None
+def behind_nginx(server: Node, directory: Path) -> Iterator[str]:
+    """nginx before `server`, as the docs have it, with a page beside it; its URL."""
     (port,) = free_ports(1)
     (directory / "page").mkdir()
     (directory / "page/index.html").write_text(PAGE.replace("URL", "/events/123"))
-    for readable in (directory, directory / "page"):
-        readable.chmod(0o755)
-    configuration = directory / "nginx.conf"
-    configuration.write_text(
-        ("user root;" if os.geteuid() == 0 else "")  # pytest's directories are private
-        + NGINX_CONFIGURATION.format(
-            directory=directory, port=port, encke=url_of(server).removeprefix("http://")
-        )
-    )
-    command = [NGINX, "-p", str(directory), "-c", str(configuration), "-e", "stderr"]
-    with subprocess.Popen(command) as process:
-        try:
-            until(lambda: accepts(port) or process.poll() is not None, "nginx runs")
-            yield f"http://127.0.0.1:{port}/"
-        finally:
-            process.terminate()
+    changes = {
+        "127.0.0.1:8000": url_of(server).removeprefix("http://"),
+        "listen 80;": f"listen 127.0.0.1:{port}; root {directory}/page;",
+        "example.org": "127.0.0.1",
+    }
+    with nginx(directory, shown("deployment.md", "nginx", changes), port):
+        yield f"http://127.0.0.1:{port}/"
 
 
 @contextlib.contextmanager
@@ -128,12 +85,11 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.mark.skipif(NGINX is None, reason="needs nginx")
 def test_an_event_source_behind_nginx(server: Node, page: Page, tmp_path: Path) -> None:
     """A page's EventSource gets messages of the same origin, through nginx as documented:
     at once, and as they were sent, with line breaks, UTF-8 and markup.
     """
-    with nginx(server, tmp_path) as url:
+    with behind_nginx(server, tmp_path) as url:
         page.goto(url)
         expect(page.locator("body.open")).to_be_attached()
         for message in ("Hello World", MESSAGE):
