@@ -28,10 +28,18 @@ class Ports(msgspec.Struct):
     monitoring: list[str] = []
 
 
-class Count(msgspec.Struct):
+class Subscription(msgspec.Struct):
+    """Of /subsz: one subscription."""
+
+    subject: str
+
+
+class Subscriptions(msgspec.Struct):
     """Of /subsz: the subscriptions that the server knows."""
 
     num_subscriptions: int
+    subscriptions_list: list[Subscription] = []
+    """Those that were asked for."""
 
 
 class Route(msgspec.Struct):
@@ -182,7 +190,13 @@ class NatsServer:
 
     def subscriptions(self) -> int:
         """How many it has, as its monitoring says, its own among them."""
-        return self._told("subsz", Count).num_subscriptions
+        return self._told("subsz", Subscriptions).num_subscriptions
+
+    def subscriptions_to(self, subject: str) -> int:
+        """How many it has to exactly this subject: for tests that share it with others, whose
+        subscriptions may be about to end."""
+        found = self._told(f"subsz?subs=1&test={subject}", Subscriptions).subscriptions_list
+        return sum(it.subject == subject for it in found)
 
     def clients(self) -> list[str]:
         """The names of its clients, as its monitoring says."""

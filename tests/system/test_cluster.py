@@ -87,12 +87,16 @@ def test_any_nats_client_can_send(nodes: tuple[Node, Node], server: NatsServer) 
 
 def test_interest_ends_with_the_last_logout(nodes: tuple[Node, Node], server: NatsServer) -> None:
     """NATS has a subscription a user who is here, and none for one who has left."""
-    before = server.subscriptions()
+
+    def interests() -> list[int]:
+        return [server.subscriptions_to(f"encke.user.{user}") for user in ("i1", "i2")]
+
+    assert interests() == [0, 0]
     with ExitStack() as streams:
         for user in ("i1", "i2", "i2"):
             streams.enter_context(stream(nodes[0].address, user))
-        assert server.subscriptions() == before + 2
-    until(lambda: server.subscriptions() == before, "nobody is subscribed any more")
+        assert interests() == [1, 1]
+    until(lambda: interests() == [0, 0], "nobody is subscribed any more")
 
 
 def test_publishing_needs_a_store_that_all_see(nodes: tuple[Node, Node]) -> None:
