@@ -2,8 +2,21 @@
 
 from array import array
 
+import msgspec
+
 from encke.router.dispatch import LARGE_UNDER_WAY, PUBLISHED_UNDER_WAY, Dispatcher
-from encke.wire.link import Hello, LoggedIn, Login, Ready, Result, Send, Status, Synced, Verb
+from encke.wire.link import (
+    Deliver,
+    Hello,
+    LoggedIn,
+    Login,
+    Ready,
+    Result,
+    Send,
+    Status,
+    Synced,
+    Verb,
+)
 
 from .test_dispatch import A1, B1, B2, C1, A, B, C, ack, delivers, linked, log_in, result
 
@@ -34,6 +47,50 @@ def test_a_publication_reaches_subscribers_and_publisher() -> None:
     assert sent[B].handles == array("Q", [B1, B2])
     assert dispatcher.received(B, ack(sent[B], 0, 1)) == []
     assert dispatcher.received(A, ack(sent[A])) == result(A, 5, 2)
+
+
+def test_a_lookup_is_one_deliver_a_gateway() -> None:
+    """Publications of several SENDs share a DELIVER; each SEND has its own count and RESULT."""
+    dispatcher = linked(A, B, C)
+    log_in(dispatcher, ben=B1, cid=B2)
+    dispatcher.received(A, publish(1, (b"ada", b"1"), (b"ada", b"2")))
+    dispatcher.received(C, publish(9, (b"eva", b"3")))
+    dispatcher.lookup()
+    sent = delivers(dispatcher.found([([b"ben"], False), ([b"cid"], False), ([b"ben"], False)]))
+    assert sent.keys() == {B}
+    assert sent[B].messages == [b"1", b"2", b"3"]
+    assert sent[B].publishers == [b"ada", b"ada", b"eva"]
+    assert sent[B].handles == array("Q", [B1, B2, B1])
+    assert dispatcher.received(B, ack(sent[B], 1, 1)) == result(A, 1, 1, 0) + result(C, 9, 1)
+
+
+def test_a_dead_gateway_got_no_publication() -> None:
+    """What was under way to it isn't counted, whichever SEND it's of."""
+    dispatcher = linked(A, B, C)
+    log_in(dispatcher, ben=B1, cid=C1)
+    dispatcher.received(A, publish(1, (b"ada", b"1")))
+    dispatcher.received(C, publish(9, (b"eva", b"2")))
+    dispatcher.lookup()
+    sent = delivers(dispatcher.found([([b"ben", b"cid"], False), ([b"ben"], False)]))
+    assert dispatcher.gone(B) == result(C, 9, 0)
+    assert dispatcher.received(C, ack(sent[C])) == result(A, 1, 1)
+
+
+def test_a_sender_keeps_his_order_across_sends() -> None:
+    """Also if another sender's turn, in the later SEND, comes first."""
+    dispatcher = linked(A, B)
+    log_in(dispatcher, ben=B1)
+    dispatcher.received(A, publish(1, (b"ada", b"1"), (b"ada", b"2"), lane=7))
+    pairs = [(b"eva", b"x"), (b"ada", b"3")]
+    dispatcher.received(A, msgspec.structs.replace(publish(2, *pairs), lanes=array("I", [8, 7])))
+    dispatcher.lookup()
+    dispatcher.found([([], False)])
+    assert [publisher for publisher, _, _ in dispatcher.lookup()] == [b"eva", b"ada", b"ada"]
+    found: dict[int, list[bytes]] = {}
+    for gateway, frame in dispatcher.found([([b"ben"], False)] * 3):
+        assert isinstance(frame, Deliver)
+        found.setdefault(gateway, []).extend(frame.messages)
+    assert found == {B: [b"x", b"2", b"3"]}
 
 
 def test_a_large_publication_is_one_result() -> None:

@@ -72,7 +72,7 @@ def test_a_large_one_holds_its_own_lane_only() -> None:
     ]  # fmt: skip
     add(publications, b"self", lane=3)
     wanted = publications.lookup(large=True)
-    assert wanted == [(b"self", None, FIRST_PAGE), (b"many", b"029", NEXT_PAGE)]
+    assert wanted == [(b"many", b"029", NEXT_PAGE), (b"self", None, FIRST_PAGE)]
     assert [it.last for it in publications.found(answer(wanted))] == [True, True]
     assert publications.lookup(large=True) == [(b"few", None, FIRST_PAGE)]
 

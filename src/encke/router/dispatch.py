@@ -30,7 +30,7 @@ Pure. May import: wire.link, router.map, router.publications.
 
 from array import array
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -92,7 +92,7 @@ class Peers(Protocol):
         """These have logged in: `Dispatcher.reachable` is called once the others reach them."""
 
 
-class _Sent(msgspec.Struct):
+class _Sent(msgspec.Struct, eq=False):
     """A Send under way: what its Result will say, and what is still open of it."""
 
     gateway: int
@@ -110,22 +110,15 @@ class _Sent(msgspec.Struct):
 
 
 class _Delivery(msgspec.Struct):
-    """A Deliver under way: message k of it is message `indexes[k]` of `sent`."""
+    """A Deliver under way: message k of it is message `indexes[k]` of `sents[k]`."""
 
-    sent: _Sent
-    indexes: "array[int]"
+    sents: list[_Sent]
+    indexes: Sequence[int]
     counts: "array[int]"
-    published: bool
-    large: bool
-
-
-class _Page(msgspec.Struct):
-    """Whom publications of one Send go to, by their index there."""
-
-    sent: _Sent
-    wanted: list[tuple[int, Sequence[bytes]]]
-    messages: dict[int, bytes]
-    publishers: dict[int, bytes]
+    published: int = 0
+    """Handles in it, if it's of publications."""
+    large: int = 0
+    """Those of publications that have several pages."""
 
 
 Outgoing = list[tuple[int, Frame]]
@@ -187,8 +180,9 @@ class Dispatcher:
         self.map.logout_gateway(gateway)
         outgoing: Outgoing = []
         for delivery in self._deliveries.pop(gateway, {}).values():
-            for index, count in zip(delivery.indexes, delivery.counts, strict=True):
-                delivery.sent.counts[index] -= count
+            of_each = zip(delivery.sents, delivery.indexes, delivery.counts, strict=True)
+            for sent, index, count in of_each:
+                sent.counts[index] -= count
             self._settle(delivery, outgoing)
         return outgoing + self._expand() + self._make_ready()
 
@@ -310,23 +304,27 @@ class Dispatcher:
 
     def found(self, pages: Sequence[tuple[Sequence[bytes], bool]]) -> Outgoing:
         """The friends' store has answered the lookup; see Publications.found."""
-        groups: dict[tuple[int, bool], _Page] = {}
-        for found in self.publications.found(pages):
-            publication, large = found.publication, found.large
-            sent, index = publication.origin, publication.index
-            page = groups.get((id(sent), large))
-            if page is None:
-                page = groups[id(sent), large] = _Page(sent, [], {}, {})
-            page.wanted.append((index, found.ids))
-            page.messages[index] = publication.message
-            page.publishers[index] = publication.publisher
-            sent.open -= found.last
+        found = self.publications.found(pages)
+        publications = [it.publication for it in found]
+        large = {k for k, it in enumerate(found) if it.large}
+        batches = self.map.spread((it.ids for it in found), [it.message for it in publications])
         outgoing: Outgoing = []
-        for (_, large), page in groups.items():
-            batches = self.map.spread(page.wanted, page.messages)
-            self._deliver(page.sent, batches, outgoing, page.publishers, large=large)
-        for page in groups.values():
-            self._conclude(page.sent, outgoing)
+        for target, batch in batches.items():
+            some = [publications[k] for k in batch.indexes]
+            delivery = _Delivery(
+                [it.origin for it in some], [it.index for it in some], batch.counts,
+                published=len(batch.handles),
+            )  # fmt: skip
+            if large:
+                each = zip(batch.indexes, batch.counts, strict=True)
+                delivery.large = sum(count for k, count in each if k in large)
+            self._published += delivery.published
+            self._large += delivery.large
+            self._deliver(target, delivery, batch, outgoing, [it.publisher for it in some])
+        for it in found:
+            it.publication.origin.open -= it.last
+        for sent in _distinct(it.origin for it in publications):
+            self._conclude(sent, outgoing)
         return outgoing
 
     def unknown(self, status: Status) -> Outgoing:
@@ -366,7 +364,9 @@ class Dispatcher:
             gateway, waiting = next(iter(self._sends.items()))
             sent, frame = waiting[0]
             batches, sent.next = self.map.send_some(frame.ids, frame.messages, sent.next, SLICE)
-            self._deliver(sent, batches, outgoing)
+            for target, batch in batches.items():
+                delivery = _Delivery([sent] * len(batch.messages), batch.indexes, batch.counts)
+                self._deliver(target, delivery, batch, outgoing)
             del self._sends[gateway]  # to the end of the line, if there's more
             if sent.next == len(frame.messages):
                 waiting.popleft()
@@ -378,29 +378,24 @@ class Dispatcher:
 
     def _deliver(
         self,
-        sent: _Sent,
-        batches: dict[int, Batch],
+        target: int,
+        delivery: _Delivery,
+        batch: Batch,
         outgoing: Outgoing,
-        publishers: Mapping[int, bytes] | None = None,
-        *,
-        large: bool = False,
+        publishers: Sequence[bytes] = (),
     ) -> None:
-        """A Deliver for each gateway; with `publishers`, by index in `sent`: published."""
-        for target, batch in batches.items():
-            number = self._next_batch = (self._next_batch + 1) & 0xFFFFFFFF
-            indexes, counts = batch.indexes, batch.counts
-            published = publishers is not None
-            self._deliveries[target][number] = _Delivery(sent, indexes, counts, published, large)
-            for index, count in zip(indexes, counts, strict=True):
-                sent.counts[index] += count
+        """A Deliver for the gateway `target`, of `batch`, which is what `delivery` says."""
+        number = self._next_batch = (self._next_batch + 1) & 0xFFFFFFFF
+        self._deliveries[target][number] = delivery
+        for sent, index, count in zip(
+            delivery.sents, delivery.indexes, delivery.counts, strict=True
+        ):
+            sent.counts[index] += count
+        for sent in _distinct(delivery.sents):
             sent.open += 1
-            self._under_way += len(batch.handles)
-            frame = Deliver(number, counts, batch.handles, batch.messages)
-            if publishers is not None:
-                self._published += len(batch.handles)
-                self._large += large * len(batch.handles)
-                frame.publishers.extend(publishers[index] for index in indexes)
-            outgoing.append((target, frame))
+        self._under_way += len(batch.handles)
+        frame = Deliver(number, batch.counts, batch.handles, batch.messages, list(publishers))
+        outgoing.append((target, frame))
 
     def _acknowledge(self, gateway: int, frame: Ack) -> Outgoing:
         delivery = self._deliveries[gateway].pop(frame.batch, None)
@@ -408,19 +403,18 @@ class Dispatcher:
             return []
         missed = iter(frame.missed)
         for index, count in zip(missed, missed, strict=True):
-            delivery.sent.counts[delivery.indexes[index]] -= count
+            delivery.sents[index].counts[delivery.indexes[index]] -= count
         outgoing: Outgoing = []
         self._settle(delivery, outgoing)
         return outgoing + self._expand()
 
     def _settle(self, delivery: _Delivery, outgoing: Outgoing) -> None:
         """A Deliver is done with, one way or the other."""
-        handles = sum(delivery.counts)
-        self._under_way -= handles
-        if delivery.published:
-            self._published -= handles
-            self._large -= delivery.large * handles
-        self._close(delivery.sent, outgoing)
+        self._under_way -= sum(delivery.counts)
+        self._published -= delivery.published
+        self._large -= delivery.large
+        for sent in _distinct(delivery.sents):
+            self._close(sent, outgoing)
 
     def _close(self, sent: _Sent, outgoing: Outgoing) -> None:
         """One of the things that were open of a Send is done with."""
@@ -437,3 +431,7 @@ class Dispatcher:
                 self.concluded.append((sent.batch, count))
         elif sent.gateway in self._linked:
             outgoing.append((sent.gateway, Result(sent.batch, sent.counts, bytes(sent.statuses))))
+
+
+def _distinct(sents: Iterable[_Sent]) -> Iterable[_Sent]:
+    return dict.fromkeys(sents)

@@ -21,7 +21,7 @@ Pure. May import: ids.
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -153,13 +153,13 @@ class RouterMap:
         return {gateway: _batch(messages, *group) for gateway, group in groups.items()}, index
 
     def spread(
-        self, wanted: Iterable[tuple[int, Iterable[bytes]]], messages: Mapping[int, bytes]
+        self, audiences: Iterable[Iterable[bytes]], messages: Sequence[bytes]
     ) -> dict[int, Batch]:
-        """A batch for each gateway concerned, if of each (index, ids) in `wanted`
-        `messages[index]` goes to all connections of `ids`; no index comes twice."""
+        """A batch for each gateway concerned, if `messages[k]` goes to all connections of all ids
+        in `audiences[k]`."""
         groups: dict[int, tuple[list[int], list[int]]] = {}  # gateway -> indexes, handles
         find = self.find
-        for index, ids in wanted:
+        for index, ids in enumerate(audiences):
             for found in map(find, ids):
                 if found is None:
                     continue
@@ -215,9 +215,7 @@ class RouterMap:
             self._handles[id] = left if len(left) > 1 else left[0]
 
 
-def _batch(
-    messages: Sequence[bytes] | Mapping[int, bytes], indexes: list[int], handles: list[int]
-) -> Batch:
+def _batch(messages: Sequence[bytes], indexes: list[int], handles: list[int]) -> Batch:
     """The batch in which message `indexes[k]` goes to `handles[k]`; `indexes` ascend."""
     counts = array("I", [1]) * len(indexes)
     each = indexes

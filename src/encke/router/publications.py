@@ -32,7 +32,7 @@ FIRST_PAGE = 256
 NEXT_PAGE = 256
 """Subscribers of each further page: 0.2 ms to look up, 2 ms of writes if all are there."""
 
-BATCH = 256
+BATCH = 128
 """Publications whose first page is looked up together."""
 
 QUANTUM = 16
@@ -94,14 +94,14 @@ class Publications(Generic[Origin]):
         Call it only if something waits (`wait`), and answer it with `found` or `failed`.
         """
         asked, lanes = self._asked, self._lanes
+        if large and self._large:
+            asked.append(self._large.popleft())
         while lanes and len(asked) < BATCH:
             lane, waiting = lanes.popitem(last=False)
             for _ in range(min(QUANTUM, len(waiting), BATCH - len(asked))):
                 asked.append(waiting.popleft())
             if waiting:
                 lanes[lane] = waiting
-        if large and self._large:
-            asked.append(self._large.popleft())
         return [
             (each.publisher, each.after, FIRST_PAGE if each.after is None else NEXT_PAGE)
             for each in asked

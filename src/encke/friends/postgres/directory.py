@@ -42,7 +42,7 @@ PAUSES = (0.1, 5.0)
 """Seconds until the next attempt: after the first failure, and at most."""
 
 LOOKUPS = 128
-"""Lookups of one question: of the typical 15 subscribers each, as many as ROWS."""
+"""Lookups of one question: of the typical 15 subscribers each, half as many as ROWS."""
 
 _CHECK = b"SELECT max(version) FROM encke_schema"
 

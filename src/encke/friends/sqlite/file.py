@@ -11,19 +11,22 @@ Invariants:
 
 An id comes out of it as it travels: SQLite gives a number's digits, a text's bytes, and the
 ids of a page in one string, with blanks between them, since no id has one. That takes two
-thirds of the time that a row an id would take.
+thirds of the time that a row an id would take. Many publishers are asked for in one statement,
+which takes half of the time of a statement each.
 
 May import: errors, keys, store.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
+
 from ...errors import StoreError
 from ..store import Page
-from .keys import FIRST, Key, key
+from .keys import FIRST, Key, key, keys
 
 FILE = "friends.sqlite"
 
@@ -50,6 +53,16 @@ SUBSCRIBERS = """
         WHERE publisher = ? AND subscriber > ? ORDER BY subscriber LIMIT ?
     )
 """
+FIRST_SUBSCRIBERS = """
+    SELECT (
+        SELECT group_concat(subscriber, ' ') FROM (
+            SELECT subscriber FROM subscriptions
+            WHERE publisher = asked.value ORDER BY subscriber LIMIT ?
+        )
+    ) FROM json_each(?) AS asked
+"""
+"""Of the publishers in a JSON array, a row each, in the array's order."""
+
 SUBSCRIPTIONS = """
     SELECT group_concat(publisher, ' ') FROM (
         SELECT publisher FROM subscriptions
@@ -130,6 +143,20 @@ def page(
     behind: Key = FIRST if after is None else key(after)
     joined: bytes | None
     (joined,) = database.execute(statement, (key(id), behind, limit + 1)).fetchone()
+    return _page(joined, limit)
+
+
+def first_pages(
+    database: sqlite3.Connection, publishers: Sequence[bytes], limit: int
+) -> Iterator[Page]:
+    """The first subscribers of each of `publishers`; each page is read as it's drawn."""
+    asked = msgspec.json.encode(keys(publishers)).decode()
+    for (joined,) in database.execute(FIRST_SUBSCRIBERS, (limit + 1, asked)):
+        yield _page(joined, limit)
+
+
+def _page(joined: bytes | None, limit: int) -> Page:
+    """The page of at most `limit` that SQLite has looked up one more of."""
     ids = joined.split() if joined is not None else []
     more = len(ids) > limit
     if more:
