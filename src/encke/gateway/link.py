@@ -6,8 +6,9 @@ failed; the link is made anew at the next tick, and everyone is logged in again 
 bulk. The router says READY once all gateways have done so, and only then are
 messages taken again.
 
-Invariants: frames leave in the order LOGOUT, LOGIN, SEND, so that a row that was
-freed and taken within a turn ends up logged in. `full` bounds what is under way.
+Invariants: frames leave in the order LOGIN, LOGOUT, SEND, so that who logs in and goes
+within a turn ends up logged out; and a row that was freed and taken within one logged in,
+since a LOGOUT ends its own generation only. `full` bounds what is under way.
 
 May import: port, reactor, wire.link.
 """
@@ -120,12 +121,12 @@ class LinkedRouter:
         channel = self._channel
         if channel is None:
             return
-        if self._logout_handles:
-            channel.send(Logout(self._logout_handles))
-            self._logout_handles = array("Q")
         if self._login_handles:
             channel.send(Login(self._login_handles, self._login_ids))
             self._login_handles, self._login_ids = array("Q"), []
+        if self._logout_handles:
+            channel.send(Logout(self._logout_handles))
+            self._logout_handles = array("Q")
         for order in tuple(self._gathering):
             self._send_gathered(order)
         channel.flush()
