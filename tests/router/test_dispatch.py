@@ -2,6 +2,7 @@
 
 from array import array
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -30,9 +31,9 @@ A, B, C = 1, 2, 3
 A1, B1, B2, C1 = handle(A, 1, 7), handle(B, 1, 7), handle(B, 1, 8), handle(C, 1, 7)
 
 
-def linked(*gateways: int) -> Dispatcher:
+def linked(*gateways: int, clock: Callable[[], float] = lambda: 0.0) -> Dispatcher:
     """A dispatcher that is ready, with these gateways."""
-    dispatcher = Dispatcher()
+    dispatcher = Dispatcher(clock=clock)
     for gateway in gateways:
         dispatcher.linked(Hello(gateway))
         assert dispatcher.received(gateway, Synced()) == [(gateway, Ready())]

@@ -4,7 +4,7 @@ from array import array
 
 import msgspec
 
-from encke.router.dispatch import LARGE_UNDER_WAY, PUBLISHED_UNDER_WAY, Dispatcher
+from encke.router.dispatch import PAGE, PAGES, PUBLISHED_UNDER_WAY, REST, Dispatcher
 from encke.wire.link import (
     Deliver,
     Hello,
@@ -145,12 +145,10 @@ def test_lookups_wait_for_deliveries() -> None:
 def test_a_large_one_goes_page_by_page() -> None:
     """While a page of a large one is being written its next one waits; small ones don't."""
     dispatcher = linked(A, B)
-    handles = array("Q", [B1 + number for number in range(LARGE_UNDER_WAY)])
-    page = [b"%d" % number for number in range(LARGE_UNDER_WAY)]
-    dispatcher.received(B, Login(handles, page))
+    log_in(dispatcher, ben=B1)
     dispatcher.received(A, publish(1, (b"star", b"1")))
     dispatcher.lookup()
-    sent = delivers(dispatcher.found([(page, True)]))
+    sent = delivers(dispatcher.found([([b"ben"], True)]))
     assert not wants_lookup(dispatcher)
     dispatcher.received(A, publish(2, (b"ada", b"2"), lane=8))
     assert [publisher for publisher, _, _ in dispatcher.lookup()] == [b"ada"]
@@ -159,6 +157,95 @@ def test_a_large_one_goes_page_by_page() -> None:
     assert dispatcher.lookup() == []
     dispatcher.received(B, ack(sent[B]))
     assert [publisher for publisher, _, _ in dispatcher.lookup()] == [b"star"]
+
+
+def test_a_page_is_as_long_as_it_has_handles() -> None:
+    """If few of a large one's subscribers are here, more of them are looked up; within bounds."""
+    dispatcher = linked(A, B)
+    log_in(dispatcher, ben=B1, cid=B2)
+    dispatcher.received(A, publish(1, (b"star", b"1")))
+    dispatcher.lookup()
+    for ids, rows in (
+        ([b"x"] * 1_000, PAGES[1]),
+        ([b"ben", b"cid"] * 50 + [b"x"] * 300, 400 * PAGE // 100),
+        ([b"ben"] * 2 * PAGE, PAGES[0]),
+    ):
+        sent = delivers(dispatcher.found([(ids, True)]))
+        for gateway, frame in sent.items():
+            dispatcher.received(gateway, ack(frame))
+        assert [limit for _, _, limit in dispatcher.lookup()] == [rows]
+
+
+def large_one(dispatcher: Dispatcher) -> dict[int, Deliver]:
+    """A publication with two pages; the DELIVERs that its second one, which is for `ben` on B and
+    `cid` on C, begins with."""
+    log_in(dispatcher, ben=B1, cid=C1)
+    dispatcher.received(A, publish(1, (b"star", b"large"), (b"ada", b"small")))
+    dispatcher.lookup()
+    assert dispatcher.found([([b"x"], True)]) == []
+    dispatcher.lookup()
+    return delivers(dispatcher.found([([b"ben", b"cid"], False)]))
+
+
+def test_gateways_have_turns_with_a_large_one() -> None:
+    """One of them at a time is busy with it; then the next page may be looked up."""
+    dispatcher = linked(A, B, C)
+    sent = large_one(dispatcher)
+    assert sent.keys() == {B}
+    sent = delivers(dispatcher.received(B, ack(sent[B])))
+    assert sent.keys() == {C}
+    assert dispatcher.received(C, ack(sent[C])) == []
+    dispatcher.lookup()
+    assert dispatcher.found([([], False)]) == result(A, 1, 2, 0)
+
+
+def test_what_follows_a_large_one_does_not_overtake_it() -> None:
+    """What the same sender publishes next comes to no gateway before its turn was."""
+    dispatcher = linked(A, B, C)
+    large_one(dispatcher)
+    assert [publisher for publisher, _, _ in dispatcher.lookup()] == [b"ada"]
+    outgoing = dispatcher.found([([b"cid"], False)])
+    assert [gateway for gateway, _ in outgoing] == [C, C]
+    assert [frame.messages for _, frame in outgoing if isinstance(frame, Deliver)] == [
+        [b"large"], [b"small"],
+    ]  # fmt: skip
+
+
+def test_a_gateway_that_dies_loses_its_turn() -> None:
+    """It's delivered nothing, and the next one is next; also if it was its turn."""
+    dispatcher = linked(A, B, C)
+    sent = large_one(dispatcher)
+    assert dispatcher.gone(C) == []
+    assert dispatcher.received(B, ack(sent[B])) == []
+    dispatcher.lookup()
+    assert dispatcher.found([([], False)]) == result(A, 1, 1, 0)
+    dispatcher = linked(A, B, C)
+    large_one(dispatcher)
+    sent = delivers(dispatcher.gone(B))
+    assert dispatcher.received(C, ack(sent[C])) == []
+
+
+def test_others_find_a_large_one_at_rest() -> None:
+    """If others have sent something while a page was under way, the next one waits, for as long
+    as that one took; else it doesn't."""
+    now = [100.0]
+    dispatcher = linked(A, B, clock=lambda: now[0])
+    log_in(dispatcher, ben=B1)
+    dispatcher.received(A, publish(1, (b"star", b"1")))
+    dispatcher.lookup()
+    for sends in (0, 1):
+        sent = delivers(dispatcher.found([([b"ben"], True)]))
+        for _ in range(sends):
+            assert dispatcher.received(A, Send(2, [b"x"], [b"m"])) == result(A, 2, 0)
+        now[0] += 0.5
+        assert not dispatcher.rest
+        dispatcher.received(B, ack(sent[B]))
+        assert dispatcher.rest == sends * REST * 0.5
+        assert wants_lookup(dispatcher) is not bool(sends)
+        now[0] += dispatcher.rest
+        assert not dispatcher.rest
+        assert wants_lookup(dispatcher)
+        dispatcher.lookup()
 
 
 def test_a_dead_publisher() -> None:

@@ -9,11 +9,13 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from encke.router.publications import (
     BATCH,
     FIRST_PAGE,
-    NEXT_PAGE,
     QUANTUM,
     Publication,
     Publications,
 )
+
+PAGE = 100
+"""Subscribers of a large one's next page."""
 
 FRIENDS = {
     b"alone": [],
@@ -49,7 +51,7 @@ def test_a_publication_goes_to_publisher_and_subscribers() -> None:
     assert not publications.wait(large=True)
     add(publications, b"alone", b"few", b"self")
     assert publications.wait(large=True)
-    wanted = publications.lookup(large=True)
+    wanted = publications.lookup(PAGE)
     assert wanted == [(id, None, FIRST_PAGE) for id in (b"alone", b"few", b"self")]
     assert not publications.wait(large=True)  # nothing more while it's being looked up
     found = publications.found(answer(wanted))
@@ -65,32 +67,32 @@ def test_a_large_one_holds_its_own_lane_only() -> None:
     publications: Publications[str] = Publications()
     add(publications, b"many", b"few", lane=1)
     add(publications, b"alone", lane=2)
-    wanted = publications.lookup(large=True)
+    wanted = publications.lookup(PAGE)
     found = publications.found(answer(wanted, size=30))
     assert [(it.publication.publisher, it.last) for it in found] == [
         (b"many", False), (b"alone", True),
     ]  # fmt: skip
     add(publications, b"self", lane=3)
-    wanted = publications.lookup(large=True)
-    assert wanted == [(b"many", b"029", NEXT_PAGE), (b"self", None, FIRST_PAGE)]
+    wanted = publications.lookup(PAGE)
+    assert wanted == [(b"many", b"029", PAGE), (b"self", None, FIRST_PAGE)]
     assert [it.last for it in publications.found(answer(wanted))] == [True, True]
-    assert publications.lookup(large=True) == [(b"few", None, FIRST_PAGE)]
+    assert publications.lookup(PAGE) == [(b"few", None, FIRST_PAGE)]
 
 
 def test_what_was_not_answered_is_asked_again() -> None:
     """A store may answer only the first of a lookup: the others are in the next one."""
     publications: Publications[str] = Publications()
     add(publications, b"few", b"alone", b"self")
-    wanted = publications.lookup(large=True)
+    wanted = publications.lookup(PAGE)
     assert len(publications.found(answer(wanted[:1]))) == 1
-    assert publications.lookup(large=True) == wanted[1:]
+    assert publications.lookup(PAGE) == wanted[1:]
 
 
 def test_a_lookup_is_bounded() -> None:
     """However many wait, one lookup names BATCH of them."""
     publications: Publications[str] = Publications()
     add(publications, *[b"alone"] * (BATCH + 1))
-    assert len(publications.lookup(large=True)) == BATCH
+    assert len(publications.lookup(PAGE)) == BATCH
 
 
 def test_lanes_have_turns() -> None:
@@ -98,7 +100,7 @@ def test_lanes_have_turns() -> None:
     publications: Publications[str] = Publications()
     add(publications, *[b"alone"] * 10 * BATCH, lane=1)
     add(publications, b"few", b"self", lane=2)
-    wanted = publications.lookup(large=True)
+    wanted = publications.lookup(PAGE)
     assert len(wanted) == BATCH
     assert [publisher for publisher, _, _ in wanted[: QUANTUM + 3]] == (
         [b"alone"] * QUANTUM + [b"few", b"self", b"alone"]
@@ -112,7 +114,7 @@ def test_a_lane_that_was_not_answered_is_next() -> None:
         add(publications, *[b"alone"] * 10 * BATCH, lane=lane)
     answered = []
     for _ in range(6):
-        wanted = publications.lookup(large=True)
+        wanted = publications.lookup(PAGE)
         answered += [it.publication.lane for it in publications.found(answer(wanted[:1]))]
     assert answered == [1, 2, 3, 1, 2, 3]
 
@@ -121,11 +123,11 @@ def test_what_is_held_is_not_touched() -> None:
     """A lane is held and released as a whole, however many wait in it."""
     publications: Publications[str] = Publications()
     add(publications, b"many", *[b"alone"] * 1000)
-    publications.found(answer(publications.lookup(large=True)[:1], size=10))
+    publications.found(answer(publications.lookup(PAGE)[:1], size=10))
     (waiting,) = publications._held.values()
     assert len(waiting) == 1000
-    assert publications.lookup(large=False) == []
-    publications.found(answer(publications.lookup(large=True)))
+    assert publications.lookup(0) == []
+    publications.found(answer(publications.lookup(PAGE)))
     assert publications._lanes.popitem()[1] is waiting
 
 
@@ -133,10 +135,10 @@ def test_failed() -> None:
     """What can't be looked up is given up, and holds nothing any more."""
     publications: Publications[str] = Publications()
     add(publications, b"many", b"few")
-    publications.found(answer(publications.lookup(large=True), size=10))
-    publications.lookup(large=True)
+    publications.found(answer(publications.lookup(PAGE), size=10))
+    publications.lookup(PAGE)
     assert [it.publisher for it in publications.failed()] == [b"many"]
-    assert publications.lookup(large=True) == [(b"few", None, FIRST_PAGE)]
+    assert publications.lookup(PAGE) == [(b"few", None, FIRST_PAGE)]
 
 
 def test_drop() -> None:
@@ -144,9 +146,9 @@ def test_drop() -> None:
     publications: Publications[str] = Publications()
     add(publications, b"many", b"few", lane=1)
     publications.add([Publication("other", 0, b"alone", b"m", 1)])
-    publications.found(answer(publications.lookup(large=True), size=10))
+    publications.found(answer(publications.lookup(PAGE), size=10))
     publications.drop(lambda origin: origin == "1")
-    assert publications.lookup(large=True) == [(b"alone", None, FIRST_PAGE)]
+    assert publications.lookup(PAGE) == [(b"alone", None, FIRST_PAGE)]
 
 
 class PublicationsMachine(RuleBasedStateMachine):
@@ -173,7 +175,7 @@ class PublicationsMachine(RuleBasedStateMachine):
     @rule(size=st.integers(1, 50), part=st.integers(1, 10))
     def look_up(self, size: int, part: int) -> None:
         """The store answers some of a lookup, in pages of any size."""
-        wanted = self.publications.lookup(large=True)
+        wanted = self.publications.lookup(PAGE)
         assert wanted
         for found in self.publications.found(answer(wanted, size)[:part]):
             number, lane = found.publication.origin, found.publication.lane
@@ -189,7 +191,7 @@ class PublicationsMachine(RuleBasedStateMachine):
     @rule()
     def fail(self) -> None:
         """The store is away."""
-        self.publications.lookup(large=True)
+        self.publications.lookup(PAGE)
         given_up = {it.origin for it in self.publications.failed()}
         for lane in self.added:
             self.added[lane] = [it for it in self.added[lane] if it[0] not in given_up]

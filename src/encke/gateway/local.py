@@ -23,6 +23,9 @@ DELIVERIES_A_TURN = 16_384
 """Connections written to for messages, a turn: some 100 ms of writes. What more there is
 waits for the next turns, and no sender is read from meanwhile."""
 
+PAGE = 256
+"""Subscribers of each further page of a large publication: 2 ms of writes if all are here."""
+
 
 class _Published(msgspec.Struct):
     """Publications that a sender sent together, and how many connections got each so far."""
@@ -130,7 +133,7 @@ class LocalRouter:
         return self._publications.wait(large=True)
 
     def lookup(self) -> list[tuple[bytes, bytes | None, int]]:
-        return self._publications.lookup(large=True)
+        return self._publications.lookup(PAGE)
 
     def found(self, pages: Sequence[tuple[Sequence[bytes], bool]]) -> None:
         find = self._map.find

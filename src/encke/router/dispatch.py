@@ -21,16 +21,20 @@ Invariants:
 - What is under way is bounded: Sends by the gateways' windows, and what they expand to
   by MAX_UNDER_WAY. A message for very many connections is expanded in slices, by
   turns with the messages of other gateways.
-- The Sends of one gateway are expanded in their order; of publications see `publications`.
+- Of publications for very many one page is under way at a time, and one gateway's part of it: see
+  `_Pace`.
+- The Sends of one gateway are expanded in their order; of publications see `publications`. Nothing
+  overtakes the part of a page that still waits for its gateway's turn, if it's the same sender's.
 - In a cluster Sends wait, in their order, while the other nodes are congested; nothing else does.
 - In a cluster a connection is told that it's logged in once the other nodes reach it.
 
 Pure. May import: wire.link, router.map, router.publications.
 """
 
+import math
 from array import array
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
@@ -51,7 +55,7 @@ from ..wire.link import (
     Verb,
 )
 from .map import Batch, RouterMap
-from .publications import Publication, Publications
+from .publications import Found, Publication, Publications
 
 SLICE = 8_192
 """Handles after which a Deliver is cut: some 50 ms of writes for a gateway."""
@@ -64,10 +68,17 @@ PUBLISHED_UNDER_WAY = 1_024
 """Handles in Delivers of publications under way, from which on no more are looked up: some 8 ms
 of writes."""
 
-LARGE_UNDER_WAY = 128
-"""The same for those with more than one page: the next page waits until the one before is
-written, so that others' messages wait for one page at most, however many subscribers
-somebody has."""
+PAGE = 200
+"""Handles that a page of a publication with several should have: some 0.2 ms of writes for each of
+six gateways."""
+
+PAGES = 256, 2_000
+"""Subscribers of such a page, at least and at most: as many as should bring PAGE, going by the
+last one."""
+
+REST = 1
+"""How long the next page waits if others have sent something: so many times as long as the last
+one took."""
 
 PEERS = 0
 """Stands for the other nodes where else is the gateway that a message came from."""
@@ -120,6 +131,60 @@ class _Delivery(msgspec.Struct):
     large: int = 0
     """Those of publications that have several pages."""
 
+    def each(self) -> Iterator[tuple[_Sent, int, int]]:
+        """By message: whose it is, which it is of those, to how many handles it goes."""
+        return zip(self.sents, self.indexes, self.counts, strict=True)
+
+
+class _Prepared(msgspec.Struct):
+    """A Deliver for a gateway, and what is to be known of it."""
+
+    gateway: int
+    frame: Deliver
+    delivery: _Delivery
+
+
+class _Pace:
+    """When a large publication's next page is to be looked up, and how long it is.
+
+    A page at a time is under way, from its lookup until the last gateway has written it. If others
+    have sent something meanwhile, the next page rests for REST times as long, so that they find
+    cores at rest for part of the time, however many subscribers somebody has.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.rows = PAGES[0]
+        self.others = False
+        """Whether somebody has sent something since the page began; whoever sends sets it."""
+        self._clock = clock
+        self._began: float | None = None
+        self._until = 0.0
+
+    @property
+    def rest(self) -> float:
+        """Seconds until the next page; math.inf: it waits for the one before."""
+        return max(0.0, self._until - self._clock()) if self._began is None else math.inf
+
+    def begin(self) -> None:
+        """A page is looked up."""
+        self._began = self._clock()
+        self.others = False
+
+    def found(self, subscribers: int, handles: int) -> None:
+        """It has so many subscribers, and goes to so many handles."""
+        if self._began is None:
+            self.begin()  # it's a first page
+        least, most = PAGES
+        self.rows = min(most, max(least, subscribers * PAGE // max(1, handles)))
+
+    def end(self) -> None:
+        """It's written, if there is one."""
+        if self._began is not None:
+            now = self._clock()
+            if self.others:
+                self._until = now + REST * (now - self._began)
+            self._began = None
+
 
 Outgoing = list[tuple[int, Frame]]
 """Frames to send, each with the gateway that it's for."""
@@ -128,8 +193,14 @@ Outgoing = list[tuple[int, Frame]]
 class Dispatcher:
     """Frames in, frames out; see the module's head."""
 
-    def __init__(self, expected: Collection[int] = (), peers: Peers | None = None) -> None:
-        """`expected`: the gateways that must log in again before the map is complete."""
+    def __init__(
+        self,
+        expected: Collection[int] = (),
+        peers: Peers | None = None,
+        clock: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        """`expected`: the gateways that must log in again before the map is complete; `clock`
+        says the time, in seconds."""
         self.map = RouterMap()
         if peers is not None:
             self.map.changes = {}
@@ -150,6 +221,9 @@ class Dispatcher:
         self._under_way = 0  # handles in Delivers that aren't acknowledged
         self._published = 0  # those of publications
         self._large = 0  # those of publications that have several pages
+        self._turns: deque[_Prepared] = deque()  # what is next of these
+        self._lanes: set[Hashable] = set()  # whose they are
+        self._pace = _Pace(clock)
         self._asked: dict[int, tuple[_Sent, int]] = {}  # ticket -> message of a Send
         self._next_ticket = 0
 
@@ -179,9 +253,12 @@ class Dispatcher:
         self.publications.drop(lambda sent: sent.gateway == gateway)
         self.map.logout_gateway(gateway)
         outgoing: Outgoing = []
+        turns, self._turns = self._turns, deque(it for it in self._turns if it.gateway != gateway)
+        for it in turns:
+            if it.gateway == gateway:
+                self._close_all(it.delivery, outgoing)
         for delivery in self._deliveries.pop(gateway, {}).values():
-            of_each = zip(delivery.sents, delivery.indexes, delivery.counts, strict=True)
-            for sent, index, count in of_each:
+            for sent, index, count in delivery.each():
                 sent.counts[index] -= count
             self._settle(delivery, outgoing)
         return outgoing + self._expand() + self._make_ready()
@@ -284,6 +361,7 @@ class Dispatcher:
         return msgspec.structs.replace(frame, ids=ids)
 
     def _take(self, sent: _Sent, frame: Send) -> Outgoing:
+        self._pace.others = True
         if frame.verb is Verb.SEND:
             self._sends.setdefault(sent.gateway, deque()).append((sent, frame))
             return self._expand()
@@ -295,37 +373,66 @@ class Dispatcher:
     def wants_lookup(self) -> bool:
         """Whether `lookup` is to be called now."""
         return self._published < PUBLISHED_UNDER_WAY and self.publications.wait(
-            large=self._large < LARGE_UNDER_WAY
+            large=not self._pace.rest
         )
+
+    @property
+    def rest(self) -> float:
+        """Seconds until `wants_lookup` may be true without anything being received; 0: never."""
+        rest = self._pace.rest
+        return rest if self.publications.large and rest < math.inf else 0.0
 
     def lookup(self) -> list[tuple[bytes, bytes | None, int]]:
         """What the friends' store is to be asked; see Publications.lookup."""
-        return self.publications.lookup(large=self._large < LARGE_UNDER_WAY)
+        if self._pace.rest or not self.publications.large:
+            return self.publications.lookup(0)
+        self._pace.begin()
+        return self.publications.lookup(self._pace.rows)
 
     def found(self, pages: Sequence[tuple[Sequence[bytes], bool]]) -> Outgoing:
         """The friends' store has answered the lookup; see Publications.found."""
         found = self.publications.found(pages)
-        publications = [it.publication for it in found]
-        large = {k for k, it in enumerate(found) if it.large}
-        batches = self.map.spread((it.ids for it in found), [it.message for it in publications])
+        small = [it for it in found if not it.large]
+        large = [it for it in found if it.large]
         outgoing: Outgoing = []
-        for target, batch in batches.items():
-            some = [publications[k] for k in batch.indexes]
-            delivery = _Delivery(
-                [it.origin for it in some], [it.index for it in some], batch.counts,
-                published=len(batch.handles),
-            )  # fmt: skip
-            if large:
-                each = zip(batch.indexes, batch.counts, strict=True)
-                delivery.large = sum(count for k, count in each if k in large)
-            self._published += delivery.published
-            self._large += delivery.large
-            self._deliver(target, delivery, batch, outgoing, [it.publisher for it in some])
+        if self._turns and {it.publication.lane for it in small} & self._lanes:
+            self._give_turns(outgoing, math.inf)  # or they'd overtake it
+        for each in self._spread(small):
+            self._deliver(each, outgoing)
+        if large:
+            self._lanes |= {it.publication.lane for it in large}
+            turns = list(self._spread(large))
+            self._turns += turns
+            handles = sum(len(it.frame.handles) for it in turns)
+            self._pace.found(sum(len(it.ids) for it in large), handles)
+        self._give_turns(outgoing)
         for it in found:
             it.publication.origin.open -= it.last
-        for sent in _distinct(it.origin for it in publications):
+        for sent in _distinct(it.publication.origin for it in found):
             self._conclude(sent, outgoing)
         return outgoing
+
+    def _spread(self, found: Sequence[Found[_Sent]]) -> Iterator[_Prepared]:
+        """What was found, for each gateway concerned."""
+        publications = [it.publication for it in found]
+        messages = [it.message for it in publications]
+        for gateway, batch in self.map.spread((it.ids for it in found), messages).items():
+            some = [publications[k] for k in batch.indexes]
+            sents, indexes = [it.origin for it in some], [it.index for it in some]
+            handles = len(batch.handles)
+            large = handles if found[0].large else 0
+            delivery = _Delivery(sents, indexes, batch.counts, published=handles, large=large)
+            yield self._prepared(gateway, batch, delivery, [it.publisher for it in some])
+
+    def _give_turns(self, outgoing: Outgoing, most: float = 1) -> None:
+        """Let the next gateways deliver of large publications, until `most` handles are under way;
+        once all have, it's the next page's turn."""
+        while self._turns and self._large < most:
+            self._deliver(self._turns.popleft(), outgoing)
+        if not self._turns:
+            self._lanes.clear()
+        if not self._large:
+            self._pace.end()
 
     def unknown(self, status: Status) -> Outgoing:
         """The friends' store couldn't answer the lookup: its publications fail with `status`."""
@@ -336,6 +443,7 @@ class Dispatcher:
                 sent.statuses = bytearray(len(sent.counts))
             sent.statuses[publication.index] = status
             self._close(sent, outgoing)
+        self._give_turns(outgoing)
         return outgoing
 
     def _publish(self, sent: _Sent, frame: Send) -> Outgoing:
@@ -366,7 +474,7 @@ class Dispatcher:
             batches, sent.next = self.map.send_some(frame.ids, frame.messages, sent.next, SLICE)
             for target, batch in batches.items():
                 delivery = _Delivery([sent] * len(batch.messages), batch.indexes, batch.counts)
-                self._deliver(target, delivery, batch, outgoing)
+                self._deliver(self._prepared(target, batch, delivery), outgoing)
             del self._sends[gateway]  # to the end of the line, if there's more
             if sent.next == len(frame.messages):
                 waiting.popleft()
@@ -376,26 +484,26 @@ class Dispatcher:
                 self._sends[gateway] = waiting
         return outgoing
 
-    def _deliver(
-        self,
-        target: int,
-        delivery: _Delivery,
-        batch: Batch,
-        outgoing: Outgoing,
-        publishers: Sequence[bytes] = (),
-    ) -> None:
-        """A Deliver for the gateway `target`, of `batch`, which is what `delivery` says."""
+    def _prepared(
+        self, gateway: int, batch: Batch, delivery: _Delivery, publishers: Sequence[bytes] = ()
+    ) -> _Prepared:
+        """A Deliver of `batch`, which is of `delivery`'s Sends; now it's open of them."""
         number = self._next_batch = (self._next_batch + 1) & 0xFFFFFFFF
-        self._deliveries[target][number] = delivery
-        for sent, index, count in zip(
-            delivery.sents, delivery.indexes, delivery.counts, strict=True
-        ):
-            sent.counts[index] += count
         for sent in _distinct(delivery.sents):
             sent.open += 1
-        self._under_way += len(batch.handles)
         frame = Deliver(number, batch.counts, batch.handles, batch.messages, list(publishers))
-        outgoing.append((target, frame))
+        return _Prepared(gateway, frame, delivery)
+
+    def _deliver(self, it: _Prepared, outgoing: Outgoing) -> None:
+        """Let it go: it's counted until its gateway says otherwise."""
+        gateway, frame, delivery = it.gateway, it.frame, it.delivery
+        self._deliveries[gateway][frame.batch] = delivery
+        for sent, index, count in delivery.each():
+            sent.counts[index] += count
+        self._under_way += len(frame.handles)
+        self._published += delivery.published
+        self._large += delivery.large
+        outgoing.append((gateway, frame))
 
     def _acknowledge(self, gateway: int, frame: Ack) -> Outgoing:
         delivery = self._deliveries[gateway].pop(frame.batch, None)
@@ -413,6 +521,10 @@ class Dispatcher:
         self._under_way -= sum(delivery.counts)
         self._published -= delivery.published
         self._large -= delivery.large
+        self._give_turns(outgoing)
+        self._close_all(delivery, outgoing)
+
+    def _close_all(self, delivery: _Delivery, outgoing: Outgoing) -> None:
         for sent in _distinct(delivery.sents):
             self._close(sent, outgoing)
 

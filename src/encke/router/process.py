@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import struct
+import time
 from array import array
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
@@ -55,7 +56,7 @@ class RouterProcess:
             from ..cluster.joining import join  # a node that is alone doesn't carry it
 
             self._peers = join(settings, reactor, self)
-        self._dispatcher = Dispatcher(expected, self._peers)
+        self._dispatcher = Dispatcher(expected, self._peers, time.monotonic)
         if self._peers is not None:
             self._peers.start()
 
@@ -158,6 +159,8 @@ class RouterProcess:
 
     def _end_turn(self) -> None:
         self._lookups.pump()
+        if rest := self._dispatcher.rest:
+            self._reactor.again(rest)
         if self._peers is not None:
             self._tell(self._peers)
         for link in list(self._links.values()):

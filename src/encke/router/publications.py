@@ -29,9 +29,6 @@ import msgspec
 FIRST_PAGE = 256
 """Subscribers looked up with the first page; nearly everyone has fewer."""
 
-NEXT_PAGE = 256
-"""Subscribers of each further page: 0.2 ms to look up, 2 ms of writes if all are there."""
-
 BATCH = 128
 """Publications whose first page is looked up together."""
 
@@ -79,6 +76,11 @@ class Publications(Generic[Origin]):
         self._large: _Queue[Origin] = deque()  # have further pages, by turns
         self._asked: list[Publication[Origin]] = []
 
+    @property
+    def large(self) -> bool:
+        """Whether a large one waits for its next page."""
+        return bool(self._large)
+
     def wait(self, *, large: bool) -> bool:
         """Whether there's something to look up; with `large` also a large one's next page."""
         return not self._asked and bool(self._lanes or (large and self._large))
@@ -88,13 +90,14 @@ class Publications(Generic[Origin]):
         for publication in publications:
             self._lane(publication.lane).append(publication)
 
-    def lookup(self, *, large: bool) -> list[tuple[bytes, bytes | None, int]]:
-        """What to look up next: (publisher, the subscriber to begin after, how many) each.
+    def lookup(self, page: int) -> list[tuple[bytes, bytes | None, int]]:
+        """What to look up next: (publisher, the subscriber to begin after, how many) each; with
+        `page`, so many further subscribers of a large one.
 
         Call it only if something waits (`wait`), and answer it with `found` or `failed`.
         """
         asked, lanes = self._asked, self._lanes
-        if large and self._large:
+        if page and self._large:
             asked.append(self._large.popleft())
         while lanes and len(asked) < BATCH:
             lane, waiting = lanes.popitem(last=False)
@@ -103,7 +106,7 @@ class Publications(Generic[Origin]):
             if waiting:
                 lanes[lane] = waiting
         return [
-            (each.publisher, each.after, FIRST_PAGE if each.after is None else NEXT_PAGE)
+            (each.publisher, each.after, FIRST_PAGE if each.after is None else page)
             for each in asked
         ]
 
