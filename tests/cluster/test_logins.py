@@ -161,7 +161,7 @@ class Checked(Router):
         super().reachable(gateway, handles)
         messages = {b"%d" % handle: self.names[handle] for handle in handles}
         pieces = [b'CONNECT {"verbose":false}\r\n', nats.PING]
-        pieces[1:1] = [nats.publish(map(USER, messages.values()), messages)]
+        pieces[1:1] = [nats.publish(list(map(USER, messages.values())), list(messages))]
         try:
             with socket.create_connection(("127.0.0.1", self.server.port), 5) as other:
                 other.sendall(b"".join(pieces))

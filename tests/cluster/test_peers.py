@@ -3,17 +3,23 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
 from nats.aio.msg import Msg
 from nats.errors import NoRespondersError
 from reactor.turning import run_until
 
 from encke.cluster import peers as peers_module
+from encke.reactor.loop import Reactor
 from encke.wire import nodes
 from encke.wire.link import Status, Verb
+from encke.wire.nats import Message
 
+from .member import OPTIONS
 from .nats_py import NatsPy
 from .nats_server import NatsServer
-from .router import Joined, ticks
+from .router import Joined, Router, ticks
 
 SEND, PUBLISH = Verb.SEND, Verb.PUBLISH
 
@@ -165,6 +171,57 @@ def test_what_cannot_be_taken(
     lines = [line for line in capfd.readouterr().err.splitlines() if "messages-dropped" in line]
     assert len(lines) == 1
     assert why in lines[0]
+
+
+def test_what_has_gathered_counts(shared: NatsServer, node: Joined) -> None:
+    """Senders are to wait as soon as much has gathered within a turn, not only once the kernel
+    doesn't take it: else those that had waited would go on all at once, and be refused."""
+    sender = node(shared.url)
+
+    def congested_after(count: int) -> bool:
+        sender.peers.forward(SEND, [b"1"] * count, [b"x" * 1000] * count)
+        return sender.peers.congested
+
+    assert [congested_after(count) for count in (900, 200)] == [False, True]
+    sender.turn()
+    run_until(sender.reactor, lambda: not sender.peers.link.pending)
+    assert not congested_after(1)
+
+
+ORIGINS = [b"encke.link.0123456789ab.1", b"encke.link.0123456789ab.2"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([b"1", b"a,b", b"encke.publish.*"]),
+            st.sampled_from([b"", b"hi", "h\u00e9".encode(), b"\xff", b"x" * 100_001]),
+            st.sampled_from([b"", b"mine", *ORIGINS]),
+        ),
+        max_size=6,
+    )
+)
+def test_together_or_one_by_one(came: list[tuple[bytes, bytes, bytes]]) -> None:
+    """The same is taken of messages that come together as of those that come one by one."""
+    messages = [
+        Message(b"encke.publish.1" if b"*" in sid else b"encke.user." + sid, sid, payload, reply)
+        for sid, payload, reply in came
+    ]
+    reactor = Reactor()
+    options = replace(OPTIONS, servers="nats://127.0.0.1:1")  # nobody is there
+    together, one_by_one = (Router(reactor, options) for _ in range(2))
+    for router in (together, one_by_one):
+        router.answers_at_once = False
+    if messages:
+        together.peers.received(messages)
+    for message in messages:
+        one_by_one.peers.received([message])
+    assert together.came == one_by_one.came
+    assert together.owed == one_by_one.owed
+    assert together.peers.tally == one_by_one.peers.tally
+    for router in (together, one_by_one):
+        router.peers.close()
 
 
 def test_a_node_that_is_about_to_fall_behind(shared: NatsServer, node: Joined) -> None:

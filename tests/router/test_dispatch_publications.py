@@ -4,7 +4,7 @@ from array import array
 
 import msgspec
 
-from encke.router.dispatch import PAGE, PAGES, PUBLISHED_UNDER_WAY, REST, Dispatcher
+from encke.router.dispatch import PAGE, PAGES, PUBLISHED_UNDER_WAY, REST, Dispatcher, Outgoing
 from encke.wire.link import (
     Deliver,
     Hello,
@@ -267,6 +267,8 @@ class Others:
     def __init__(self) -> None:
         self.up = True
         self.congested = False
+        self.room = 1_000_000
+        """Messages until it's congested."""
         self.forwarded: list[tuple[Verb, bytes, bytes]] = []
         self.asked: list[tuple[Verb, bytes, bytes, int]] = []
         self.new: list[tuple[int, array[int]]] = []
@@ -275,6 +277,8 @@ class Others:
         if not self.up:
             return bytes([Status.KEPT] * len(ids))
         self.forwarded += [(verb, *pair) for pair in zip(ids, messages, strict=True)]
+        self.room -= len(messages)
+        self.congested |= self.room <= 0
         return None
 
     def ask(self, verb: Verb, id: bytes, message: bytes, ticket: int) -> bool:
@@ -319,10 +323,16 @@ def test_sends_wait_while_the_others_are_congested() -> None:
     assert dispatcher.received(B, ack(sent[B])) == result(A, 1, 1)
     assert dispatcher.received(A, Login(array("Q", [A1]), [b"new"])) == []
     assert len(others.new) == 1
-    assert dispatcher.release() == []
+
+    def release() -> tuple[Outgoing, bool]:
+        return dispatcher.release(), dispatcher.waits
+
+    assert release() == ([], True)
     dispatcher.gone(B)
-    others.congested = False
-    assert dispatcher.release() == result(A, 2, 0) + result(A, 4, 0)
+    others.congested, others.room = False, 1
+    assert release() == (result(A, 2, 0), True)
+    others.congested, others.room = False, 2
+    assert release() == (result(A, 4, 0), False)
     assert [message for _, _, message in others.forwarded] == [b"first", b"2", b"4"]
     assert dispatcher.received(A, Send(5, [b"ada"], [b"5"])) == result(A, 5, 0)
 

@@ -1,6 +1,7 @@
 """The NATS protocol: what comes back of what was written, and what is refused."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,14 @@ from encke.wire import nats
 from encke.wire.nats import Connect, Decoder, Err, Event, Info, Message, Ok, Ping, Pong
 
 from .ways import PLACES, Feed, bytewise, cut, fed, three_ways
+
+
+@pytest.fixture(scope="module", autouse=True, params=[0, nats.WORTHWHILE])
+def worthwhile(request: pytest.FixtureRequest) -> Iterator[None]:
+    """All tests: once with the usual messages decoded by column, however few they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nats, "WORTHWHILE", request.param)
+        yield
 
 
 def make() -> Feed[Event]:
@@ -106,6 +115,20 @@ def test_any_split_of_many(events: list[Event], places: list[int]) -> None:
     stream = b"".join(map(written, events))
     assert fed(make, [stream]) == events
     assert fed(make, cut(stream, places)) == events
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(MESSAGES.filter(lambda message: not message.header), max_size=6),
+    st.integers(0, 60),
+    EVENTS,
+)
+def test_many_messages_that_are_alike(messages: list[Message], left: int, other: Event) -> None:
+    """Messages only, with something else behind, or cut off anywhere, are the same as a few."""
+    stream = b"".join(map(written, [*messages, other]))
+    whole, few = make(), make()
+    assert whole(stream[:-left]) == fed(lambda: few, cut(stream[:-left], range(0, 999, 7)))
+    assert whole(stream[-left:]) == few(stream[-left:])
 
 
 def test_nothing_is_left_behind() -> None:
@@ -343,5 +366,5 @@ def test_wildcards_have_sids_of_their_own() -> None:
 
 def test_every_subject_has_its_payload() -> None:
     """A batch with more of the one than of the other is a mistake, and nothing is made of it."""
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="2 subjects for 1"):
         nats.publish([b"a", b"b"], [b"hi"])

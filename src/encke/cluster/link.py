@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import IntEnum
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import msgspec
 
@@ -338,6 +338,9 @@ class Link:
         self._handle(events)
 
     def _handle(self, events: Sequence[Event]) -> None:
+        if set(map(type, events)) == {Message}:
+            self._owner.received(cast(list[Message], events))
+            return
         connection = self._connection
         messages: list[Message] = []
         for event in events:

@@ -55,7 +55,8 @@ MAX_REMOTE = 16 * 1024 * 1024
 that come are dropped: a second's worth, as the link's buffer is on the other side."""
 
 HOLD_REMOTE = 4 * 1024 * 1024
-"""Bytes of them from which on NATS isn't read from: a quarter of a second's worth."""
+"""Bytes of them from which on NATS isn't read from, until there are less again: a quarter of a
+second's worth, and more than a gateway reads in a turn, so that it needn't wait for the next."""
 
 HOLD_PENDING = 1024 * 1024
 """Bytes that wait for NATS, from which on senders wait."""
@@ -223,8 +224,8 @@ class Peers:
     @property
     def congested(self) -> bool:
         """Whether senders had better wait, since NATS doesn't keep up."""
-        link = self.link
-        return link.unwritten > HOLD_PENDING and self._ticked - self._written_at < STALL
+        link = self.link  # what the turn has gathered counts: a turn may release very many
+        return link.pending > HOLD_PENDING and self._ticked - self._written_at < STALL
 
     # who is here
 
@@ -235,7 +236,7 @@ class Peers:
     def changed(self, changes: dict[bytes, bool]) -> None:
         """Ids that have come (True) or gone (False) in this turn, which is about to end."""
         self.logins.end_turn(changes)
-        if self.link.held and self._client.remote_bytes < HOLD_REMOTE // 2:
+        if self.link.held and self._client.remote_bytes <= HOLD_REMOTE:
             self.link.hold(False)
 
     # what the link calls (link.Owner)
@@ -262,7 +263,30 @@ class Peers:
         self._questions.fail()
 
     def received(self, messages: list[Message]) -> None:
-        """Messages: consecutive ones that are alike go to the router together."""
+        """Messages."""
+        if self._all_usual(messages):
+            self._take(
+                Verb.SEND,
+                [message.sid.replace(b",", b".") for message in messages],
+                [message.payload for message in messages],
+            )
+        else:
+            self._look_at_each(messages)
+
+    def _all_usual(self, messages: list[Message]) -> bool:
+        """Whether all of them are for users who are here, in ASCII, by their nodes' newest links,
+        and nobody wants an answer."""
+        payloads = [message.payload for message in messages]
+        replies = {message.reply for message in messages}
+        return (
+            replies - {b""} <= self._origins.newest.keys()
+            and self._kinds.keys().isdisjoint([message.sid for message in messages])
+            and all(map(bytes.isascii, payloads))
+            and max(map(len, payloads)) <= self._body_limit
+        )
+
+    def _look_at_each(self, messages: list[Message]) -> None:
+        """Take what can be taken; consecutive ones that are alike go to the router together."""
         kinds, limit, newest = self._kinds, self._body_limit, self._origins.newest
         verb = Verb.SEND
         ids: list[bytes] = []

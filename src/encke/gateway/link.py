@@ -43,6 +43,10 @@ from .port import SEND, Client, Order, Sender, Target
 CUT = 1024 * 1024
 """Bytes of messages after which a SEND leaves before the turn's end."""
 
+READ_SIZE = 1024 * 1024
+"""Bytes read of the router in a turn: some 20,000 short messages. The more a turn has, the more
+of them share a write, as with senders' NDJSON (requests.BULK_SIZE); but all else waits for it."""
+
 LOGINS_A_FRAME = 10_000
 """Logins after a new link are cut into frames of so many."""
 
@@ -153,7 +157,9 @@ class LinkedRouter:
         except OSError:
             connection.close()  # the supervisor is about to start a router, or to end
             return
-        channel = self._channel = Channel(self._reactor, connection, self._received, self._lost)
+        channel = self._channel = Channel(
+            self._reactor, connection, self._received, self._lost, READ_SIZE
+        )
         channel.send(Hello(self._gateway))
         handles, ids = array("Q"), []
         for handle, id in self.client.logins():

@@ -30,7 +30,9 @@ class Channel:
         connection: socket.socket,
         received: Callable[[list[Frame]], None],
         closed: Callable[[], None],
+        read_size: int = READ_SIZE,
     ) -> None:
+        """At most `read_size` bytes are read a turn."""
         connection.setblocking(False)
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             connection.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER)
@@ -38,6 +40,7 @@ class Channel:
         self._socket = connection
         self._received = received
         self._closed = closed
+        self._read_size = read_size
         self._reader = FrameReader()
         self._frames: list[bytes] = []
         self._unwritten = b""
@@ -90,7 +93,7 @@ class Channel:
 
     def _read(self) -> None:
         try:
-            data = self._socket.recv(READ_SIZE)
+            data = self._socket.recv(self._read_size)
             frames = self._reader.feed(data)
         except BlockingIOError:
             return

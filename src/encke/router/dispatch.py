@@ -319,6 +319,11 @@ class Dispatcher:
         self._close(sent, outgoing)
         return outgoing
 
+    @property
+    def waits(self) -> bool:
+        """Whether Sends wait for the other nodes not to be congested; then `release` is due."""
+        return bool(self._held)
+
     def release(self) -> Outgoing:
         """Go on with the Sends that had to wait, if they needn't any longer."""
         outgoing: Outgoing = []

@@ -134,23 +134,27 @@ class RouterMap:
         Returns the batches, and where to go on: the number of messages, if at the end.
         """
         groups: dict[int, tuple[list[int], list[int]]] = {}  # gateway -> indexes, handles
-        find = self.find
-        index = start
-        for id in ids[start:] if start else ids:
-            if limit < 0:
-                break
-            found = find(id)
-            if found is not None:
-                each = (found,) if isinstance(found, int) else found
-                limit -= len(each)
-                for handle in each:
-                    group = groups.get(handle >> GATEWAY_SHIFT)
-                    if group is None:
-                        group = groups[handle >> GATEWAY_SHIFT] = ([], [])
+        end = len(messages)
+        for index, found in enumerate(map(self.find, ids[start:] if start else ids), start):
+            if isinstance(found, int):  # the usual case, without a loop
+                group = groups.get(found >> GATEWAY_SHIFT)
+                if group is None:
+                    group = groups[found >> GATEWAY_SHIFT] = ([], [])
+                group[0].append(index)
+                group[1].append(found)
+                limit -= 1
+            elif found is None:
+                continue
+            else:
+                limit -= len(found)
+                for handle in found:
+                    group = groups.setdefault(handle >> GATEWAY_SHIFT, ([], []))
                     group[0].append(index)
                     group[1].append(handle)
-            index += 1
-        return {gateway: _batch(messages, *group) for gateway, group in groups.items()}, index
+            if limit < 0:
+                end = index + 1
+                break
+        return {gateway: _batch(messages, *group) for gateway, group in groups.items()}, end
 
     def spread(
         self, audiences: Iterable[Iterable[bytes]], messages: Sequence[bytes]

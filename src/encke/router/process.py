@@ -175,6 +175,8 @@ class RouterProcess:
         changes, dispatcher.map.changes = dispatcher.map.changes, {}
         peers.changed(changes or {})
         self._send(dispatcher.release())
+        if dispatcher.waits and not peers.link.unwritten:
+            self._reactor.again(0)  # this turn's share was enough, and the kernel may take it all
 
     def _tick(self) -> None:
         dispatcher = self._dispatcher

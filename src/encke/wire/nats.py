@@ -28,7 +28,7 @@ Pure. May import: errors, msgspec.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -144,22 +144,32 @@ def unsubscribe(subjects: Iterable[bytes]) -> bytes:
     return b"".join([b"UNSUB %b\r\n" % sid_of(each) for each in subjects])
 
 
-def publish(subjects: Iterable[bytes], payloads: Iterable[bytes], reply: bytes = b"") -> bytes:
+def publish(subjects: Sequence[bytes], payloads: Sequence[bytes], reply: bytes = b"") -> bytes:
     """A PUB for each pair of `subjects` and `payloads`; answers, if wanted, go to `reply`.
 
     Raises ValueError if there are more of the one than of the other.
     """
+    count = len(payloads)
+    if len(subjects) != count:
+        raise ValueError(f"{len(subjects)} subjects for {count} payloads")
+    if not count:
+        return b""
     between = b" %b " % reply if reply else b" "
-    return b"".join(
-        [
-            b"PUB %b%b%d\r\n%b\r\n" % (subject, between, len(payload), payload)
-            for subject, payload in zip(subjects, payloads, strict=True)
-        ]
-    )
+    sizes = list(map(len, payloads))
+    ends = {size: b"%b%d\r\n" % (between, size) for size in set(sizes)}
+    # one join for all: to format each takes three times as long
+    parts = [b"\r\nPUB "] * (4 * count)
+    parts[0] = b"PUB "
+    parts[1::4], parts[2::4], parts[3::4] = subjects, [ends[size] for size in sizes], payloads
+    parts.append(b"\r\n")
+    return b"".join(parts)
 
 
 # The usual MSG. A range matches faster than a set; ++, ?? and {}+ leave nothing to try again.
 _usual_msg = re.compile(rb"MSG ([!-\xff]++) ([!-\xff]++) (?:([!-\xff]++) )??(\d{1,9}+)\r\n").match
+
+WORTHWHILE = 4096
+"""Bytes from which on it pays to decode messages by column; see Decoder._columns."""
 
 _FIELD = rb"([^ \t\r\n]+)"
 _msg = re.compile(rb"MSG %b %b (?:%b )?(\d{1,9})" % (_FIELD, _FIELD, _FIELD)).fullmatch
@@ -200,11 +210,44 @@ class Decoder:
             data = bytes(self._buffer)
             self._buffer.clear()
         events: list[Event] = []
-        start = self._messages(data, 0, events)
+        start = self._columns(data, events) if len(data) >= WORTHWHILE else 0
+        start = self._messages(data, start, events)
         while (after := self._line(data, start, events)) is not None:
             start = self._messages(data, after, events)
         self._buffer += data[start:]
         return events
+
+    def _columns(self, data: bytes, events: list[Event]) -> int:
+        """Decode `data` if it's nothing but usual messages that are alike, as in most cases when
+        there's much of it; where the rest begins, or 0: it's not, and nothing was decoded.
+
+        It does what `_messages` does, but field by field for all of them at once, which takes
+        half the time.
+        """
+        lines = data.split(b"\r\n")
+        count = (len(lines) - 1) // 2
+        heads, payloads = lines[: 2 * count : 2], lines[1 : 2 * count : 2]
+        head = b" \n ".join(heads)
+        width = heads[0].count(b" ") + 1 if heads else 0
+        if width not in (4, 5) or b"  " in head or b"\t" in head or b"\r" in head:
+            return 0
+        fields = head.split(b" ")
+        sizes = list(map(len, payloads))
+        digits = {size: b"%d" % size for size in set(sizes)}
+        if (
+            len(fields) != (width + 1) * count - 1
+            or fields[width :: width + 1].count(b"\n") != count - 1
+            or head.count(b"\n") != count - 1
+            or fields[:: width + 1].count(b"MSG") != count
+            or fields[width - 1 :: width + 1] != [digits[size] for size in sizes]
+            or max(sizes) > self._max_payload
+            or max(map(len, heads)) > self._max_line
+        ):
+            return 0
+        subjects, sids = fields[1 :: width + 1], fields[2 :: width + 1]
+        replies = fields[3 :: width + 1] if width == 5 else [b""] * count
+        events += map(Message, subjects, sids, payloads, replies)
+        return len(data) - len(b"\r\n".join(lines[2 * count :]))
 
     def _messages(self, data: bytes, start: int, events: list[Event]) -> int:
         """Decode usual messages from `start` on; where the first thing is that isn't one."""
