@@ -51,9 +51,9 @@ def test_send_says_how_many_got_it(server: str) -> None:
     run(main())
 
 
-@pytest.mark.parametrize("id", ["1", "a-b_c.d~e@f:g", ".", "..", "...", "x" * 128])
+@pytest.mark.parametrize("id", ["1", "a-b_c.d~e@f:g", "...", ".x", "x" * 128])
 def test_every_user_id_is_reached(server: str, id: str) -> None:
-    """Each allowed id arrives as itself, also one that means a place in a path."""
+    """Each allowed id arrives as itself, also one that begins like a place in a path."""
 
     async def main() -> None:
         async with Client(server) as client, client.listen(id) as stream:
@@ -63,7 +63,7 @@ def test_every_user_id_is_reached(server: str, id: str) -> None:
     run(main())
 
 
-@pytest.mark.parametrize("id", ["", "a b", "a/b", "ü", "x" * 129, "%2e"])
+@pytest.mark.parametrize("id", ["", "a b", "a/b", "ü", "x" * 129, "%2e", ".", ".."])
 def test_a_wrong_id_is_refused_before_anything_is_sent(id: str) -> None:
     """`send` and `listen` raise BadUserId where there isn't even a server."""
 

@@ -1,16 +1,21 @@
 """User ids and handles."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from encke import ids
 from encke.errors import BadUserId, EnckeError
 
 ALLOWED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~@:"
+DOTS = (".", "..")
 
 
-@given(st.text(ALLOWED, min_size=1, max_size=ids.MAX_USER_ID))
+@given(st.text(ALLOWED, min_size=1, max_size=ids.MAX_USER_ID).filter(lambda it: it not in DOTS))
+@example("...")
+@example(".a")
+@example("..a")
+@example("a..")
 def test_an_id_is_what_was_given(text: str) -> None:
     """An allowed id comes back as the bytes that travel, from str and from bytes."""
     assert ids.user_id(text) == text.encode()
@@ -19,9 +24,13 @@ def test_an_id_is_what_was_given(text: str) -> None:
 
 
 @given(st.binary(max_size=200))
+@example(b".")
+@example(b"..")
+@example(b"..\n")
 def test_any_bytes_are_an_id_or_an_error(raw: bytes) -> None:
     """Nothing else comes out; what isn't allowed is told in a sentence."""
     allowed = 1 <= len(raw) <= ids.MAX_USER_ID and set(raw) <= set(ALLOWED.encode())
+    allowed &= raw not in (b".", b"..")
     assert bool(ids.is_user_id(raw)) == allowed
     if allowed:
         assert ids.user_id(raw) == raw
@@ -38,6 +47,8 @@ def test_any_bytes_are_an_id_or_an_error(raw: bytes) -> None:
         ("a b", "not allowed"),
         ("a/b", "not allowed"),
         ("a\n", "not allowed"),
+        (".", r"id \. would be taken for a part of the path"),
+        ("..", r"id \.\. would be taken for a part of the path"),
         ("é", "not allowed"),
         (b"\xc3\xa9", "not allowed"),
         ("\ud800", "not allowed"),

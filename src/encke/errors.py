@@ -10,7 +10,7 @@ class EnckeError(Exception):
 
 
 class BadUserId(EnckeError, ValueError):
-    """The user id is not 1-128 characters of the allowed set: correct the id."""
+    """The user id is not 1-128 characters of the allowed set, or only a dot or two: correct it."""
 
 
 class BadSettings(EnckeError, ValueError):

@@ -1,7 +1,8 @@
 """The names of things: user ids and connection handles.
 
-A *user id* is 1-128 characters of ``A-Z a-z 0-9 - _ . ~ @ :``. Inside the server
-it is `bytes`, exactly as it travels.
+A *user id* is 1-128 characters of ``A-Z a-z 0-9 - _ . ~ @ :``, but not ``.`` or ``..``, which
+clients and proxies remove from a path, also percent-encoded (RFC 3986, 5.2.4; WHATWG URL).
+Inside the server it is `bytes`, exactly as it travels.
 
 A *handle* is the 64-bit name of one connection::
 
@@ -32,7 +33,10 @@ SLOT_MASK = (1 << GENERATION_SHIFT) - 1
 GENERATION_MASK = (1 << _GENERATION_BITS) - 1
 MAX_GATEWAY = (1 << (64 - GATEWAY_SHIFT)) - 1
 
-is_user_id = re.compile(rb"[A-Za-z0-9\-_.~@:]{1,128}").fullmatch
+is_user_id = re.compile(rb"(?!\.\.?\Z)[A-Za-z0-9\-_.~@:]{1,128}").fullmatch
+
+DOTS = (b".", b"..")
+"""No user ids, though their characters are allowed."""
 
 _ALLOWED = "1 to 128 characters of A-Z a-z 0-9 - _ . ~ @ :"
 
@@ -49,6 +53,11 @@ def user_id(raw: bytes | str) -> bytes:
         raise BadUserId(f"The user id is empty; it takes {_ALLOWED}.")
     if len(encoded) > MAX_USER_ID:
         raise BadUserId(f"The user id has {len(encoded)} characters; it takes {_ALLOWED}.")
+    if encoded in DOTS:
+        raise BadUserId(
+            f"The user id {encoded.decode()} would be taken for a part of the path; it takes "
+            f"{_ALLOWED}, and not only one dot or two."
+        )
     raise BadUserId(f"The user id has a character that is not allowed; it takes {_ALLOWED}.")
 
 

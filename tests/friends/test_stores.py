@@ -18,7 +18,7 @@ from .conftest import Place
 
 ALIKE = [
     b"7", b"07", b"007", b"0", b"00", b"-7", b"7.0", b"7e0", b"1_0", b"10", b"9", b"a", b"A",
-    b"~", b".", b"@", b":", b"a.b", b"1" * 18, b"9" * 18, b"9" * 19, b"1" * 19, b"0" * 128,
+    b"~", b"...", b"@", b":", b"a.b", b"1" * 18, b"9" * 18, b"9" * 19, b"1" * 19, b"0" * 128,
     b"9" * 128, b"a" * 127, b"a" * 128, b"NULL", b"null", b"true", b"inf", b"nan", b"0x10",
 ]  # fmt: skip
 """Ids that a database might take for one another, or for something else."""

@@ -51,6 +51,10 @@ REQUESTS = {
     # ids
     "empty id": Bad(request("GET", "/test/"), 400, True),
     "empty id, send": Bad(request("POST", "/send/"), 400, True),
+    "one dot as id": Bad(request("GET", "/events/."), 400, True),
+    "two dots as id": Bad(request("POST", "/send/..", body=b"x"), 400, False),
+    "two dots as id, without a body": Bad(request("POST", "/send/.."), 400, True),
+    "two dots as id, escaped": Bad(request("GET", "/test/%2e%2E"), 400, True),
     "slash in id": Bad(request("GET", "/test/a/b"), 400, True),
     "blank in id": Bad(request("GET", "/events/a%20b"), 400, True),
     "cut escape": Bad(request("GET", "/test/a%4"), 400, True),

@@ -157,6 +157,8 @@ BAD = {
     "an object as data": b'{"id": "1", "data": {}}',
     "null as data": b'{"id": "1", "data": null}',
     "an empty id": b'{"id": "", "data": "a"}',
+    "one dot as id": b'{"id": ".", "data": "a"}',
+    "two dots as id": b'{"id": "..", "data": "a"}',
     "a blank in the id": b'{"id": "1 2", "data": "a"}',
     "a line end in the id": b'{"id": "1\\n", "data": "a"}',
     "an id beyond ASCII": '{"id": "ä", "data": "a"}'.encode(),

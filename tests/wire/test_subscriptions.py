@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from encke.ids import is_user_id
 from encke.wire.subscriptions import LINE_LIMIT, NDJSON, REPORTED, TSV, Form, Pair, Reader
 
 from .ways import PLACES, Feed, bytewise, cut, three_ways
@@ -85,6 +86,7 @@ BAD_NDJSON = {
     "a number": b'{"subscriber": 1, "publisher": "2"}',
     "an empty id": b'{"subscriber": "1", "publisher": ""}',
     "a line end in an id": b'{"subscriber": "1\\n", "publisher": "2"}',
+    "one dot": b'{"subscriber": ".", "publisher": "2"}',
     "a long id": b'{"subscriber": "%b", "publisher": "2"}' % (b"1" * 129),
     "beyond ASCII": '{"subscriber": "1", "publisher": "ü"}'.encode(),
     "a lone surrogate": b'{"subscriber": "\\ud800", "publisher": "2"}',
@@ -102,6 +104,8 @@ BAD_TSV = {
     "a blank": b"1\t2 ",
     "a CR": b"1\r\t2",
     "JSON": b'{"subscriber": "1", "publisher": "2"}',
+    "one dot": b".\t2",
+    "two dots": b"1\t..",
     "a long id": b"1" * 129 + b"\t2",
     "beyond ASCII": "ü\t2".encode(),
     "NUL": b"1\t\0",
@@ -172,7 +176,7 @@ def test_an_endless_line_is_not_kept(form: Form) -> None:
     assert reader.finish() == []
 
 
-IDS = st.text("az09-_.~@:", min_size=1, max_size=4)
+IDS = st.text("az09-_.~@:", min_size=1, max_size=4).filter(lambda it: is_user_id(it.encode()))
 LINES = st.lists(
     st.one_of(
         st.tuples(IDS, IDS),

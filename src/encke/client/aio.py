@@ -259,7 +259,6 @@ def base_url(url: str) -> str:
 def segment(id: str) -> str:
     """The user id as a segment of a path (RFC 3986, section 3.3), where all of it may stand.
 
-    Only the ids ``.`` and ``..`` would mean a place in the path. Raises BadUserId.
+    Raises BadUserId.
     """
-    name = user_id(id).decode()
-    return name.replace(".", "%2E") if name in (".", "..") else name
+    return user_id(id).decode()

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 
 from ..errors import BadUserId
-from ..ids import MAX_USER_ID, is_user_id, user_id
+from ..ids import DOTS, MAX_USER_ID, is_user_id, user_id
 from .ndjson import BadLine, LineCutter, rows_of
 
 LINE_LIMIT = 4096
@@ -82,6 +82,8 @@ def _tsv_block(block: bytes) -> list[Pair] | None:
     ids = block.replace(b"\n", b"\t").split(b"\t")
     del ids[-1]  # behind the last line end
     if not all(ids) or len(max(ids, key=len)) > MAX_USER_ID:
+        return None
+    if b"." in block and not set(DOTS).isdisjoint(ids):
         return None
     return list(zip(ids[::2], ids[1::2], strict=True))
 
