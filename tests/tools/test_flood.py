@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from encke.errors import BadSettings
 from encke.tools.flood.addresses import Listed, Numbered, headers, request
-from encke.tools.flood.plan import ALL_IN_FLIGHT, Plan, spread
+from encke.tools.flood.plan import ALL_IN_FLIGHT, Plan, Spread, spread
 from encke.tools.flood.queue import TICK, Queue
 from encke.tools.flood.streams import FREE, HEAD, OVER, BadStream, Reason, Streams
 from encke.tools.load.histogram import Histogram
@@ -269,6 +269,15 @@ def test_spread(streams: int, files: int, per_process: int) -> None:
     assert spreading.sources or streams <= PORTS
     assert max(shares) <= PORTS * max(1, spreading.sources)
     assert spreading.in_flight == 1 or spreading.in_flight * spreading.herds <= ALL_IN_FLIGHT
+
+
+@pytest.mark.parametrize("herds", [1, 6, 51])
+def test_events_gather_only_where_many_come(herds: int) -> None:
+    """It depends on the rate of all herds together; the more there are, the longer is the pause."""
+    spreading = Spread(herds, 60, herds)
+    assert not spreading.gathers(19_000 / herds)
+    assert spreading.gathers(21_000 / herds)
+    assert spreading.pause == pytest.approx(herds * 0.4e-3)
 
 
 def test_spread_of_churn() -> None:

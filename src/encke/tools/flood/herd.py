@@ -1,9 +1,10 @@
 """A herd: one process with its share of the streams. Opens, reads, opens again.
 
 Invariants: at most `in_flight` streams are under way to being open; it never spins: it
-waits for a descriptor, or until the next stream is due. After a failure nothing is opened
-for a while, the longer the more rounds fail. A descriptor is closed only while its own
-event is handled or none are, so within a turn none gets a new owner before its event is
+waits for a descriptor, or until the next stream is due; where events come fast, or opening
+is bounded by `in_flight`, it lets some gather first (Spread.pause). After a failure nothing
+is opened for a while, the longer the more rounds fail. A descriptor is closed only while its
+own event is handled or none are, so within a turn none gets a new owner before its event is
 used up.
 
 May import: errors, tools.load, addresses, plan, queue, streams.
@@ -25,7 +26,7 @@ from ..load.histogram import SIZE as HISTOGRAM
 from ..load.histogram import Histogram
 from ..load.target import Target
 from .addresses import Addresses, headers, request
-from .plan import Plan, Spread
+from .plan import WORTH, Plan, Spread
 from .queue import Queue
 from .streams import CONNECTING, FREE, HEAD, OVER, BadStream, Reason, Streams
 
@@ -115,11 +116,15 @@ class Herd:
 
     def run(self) -> None:
         """Until told to stop."""
-        poll, streams, row = self._poller.poll, self._streams, self._row
+        poll, streams, row, spread = self._poller.poll, self._streams, self._row, self._spread
         phases, feed, read, now = streams.phase, streams.feed, os.read, time.time_ns
+        since, events, gather = time.monotonic(), 0, False
         while not self._stopped:
             size, messages = 0, streams.messages
-            for fd, _ in poll(self._timeout(), MAX_EVENTS):
+            if gather:
+                time.sleep(spread.pause)
+            ready = poll(self._timeout(), MAX_EVENTS)
+            for fd, _ in ready:
                 if fd == self._control:
                     self._obey()
                     break  # what else was reported may be cut by now; it comes again
@@ -146,6 +151,12 @@ class Herd:
             row[Field.BYTES] += size
             self._leave()
             self._open()
+            events += len(ready)
+            took = time.monotonic() - since
+            if took >= spread.pause:
+                full = len(self._opening) >= max(WORTH, spread.in_flight)
+                gather = full or spread.gathers(events / took)
+                since, events = since + took, 0
 
     # opening
 

@@ -25,6 +25,14 @@ ALL_IN_FLIGHT = 3072
 """The same for all herds together: below the backlog of 4096 that servers have at most by
 default (net.core.somaxconn), else the kernel drops connections, and each costs a second."""
 
+TURNS = 2_500
+"""Turns a second of all herds together, while they let events gather: each of 50 herds would else
+be woken for each message, and switching between them would cost more than reading."""
+
+WORTH = 8
+"""Events that must be ready after that pause, at the rate at which they come, for it to be made:
+below TURNS * WORTH a second in all no message waits for it."""
+
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The flags of the command; times in seconds."""
@@ -68,6 +76,15 @@ class Spread(msgspec.Struct, frozen=True):
     in_flight: int
     sources: int
     """Source addresses of a herd; 0: it needn't have one of its own."""
+
+    @property
+    def pause(self) -> float:
+        """Seconds between two turns of a herd that lets events gather."""
+        return self.herds / TURNS
+
+    def gathers(self, rate: float) -> bool:
+        """Whether a herd to which so many events a second come lets them gather."""
+        return rate * self.pause >= WORTH
 
     def share(self, herd: int, streams: int) -> int:
         """How many of `streams` a herd has: stream k belongs to herd k modulo `herds`."""
