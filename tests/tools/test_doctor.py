@@ -29,6 +29,7 @@ ROOMY = Machine(
     syn_backlog=2048,
     syn_cookies=1,
     ports=(32_768, 60_999),
+    tcp_buckets=262_144,
     tcp_mem=2_000_000,
     tcp_rmem=4096,
     tcp_wmem=4096,
@@ -53,7 +54,7 @@ def test_a_roomy_machine_suffices() -> None:
     """Where all is there, nothing lacks, and no line is proposed."""
     findings = check(ROOMY, MILLION)
     assert {finding.verdict for finding in findings} == {Verdict.OK}
-    assert not any(finding.sysctl or finding.limits or finding.unit for finding in findings)
+    assert not any(f.sysctl or f.limits or f.unit or f.boot for f in findings)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +79,7 @@ def test_a_roomy_machine_suffices() -> None:
             ("net.ipv4.tcp_syncookies = 1", "net.ipv4.tcp_max_syn_backlog = 4096"),
         ),
         ({"tcp_mem": 98_152}, "tcp_mem", ("net.ipv4.tcp_mem = 1000000 1250000 1500000",)),
+        ({"tcp_buckets": 131_072}, "tcp_ehash_entries", ("thash_entries=262144",)),
         ({"tcp_rmem": 16_384}, "tcp_rmem", ("net.ipv4.tcp_rmem = 4096 131072 6291456",)),
         ({"tcp_wmem": 16_384}, "tcp_wmem", ("net.ipv4.tcp_wmem = 4096 16384 4194304",)),
         ({"memory": 4_000_000_000}, "memory", ()),
@@ -100,10 +102,10 @@ def test_what_lacks_is_named_with_its_lines(
     """One thing short: that alone lacks, and the lines that mend it are proposed."""
     [finding] = lacking(msgspec.structs.replace(ROOMY, **change))
     assert finding.check.startswith(name)
-    assert (*finding.sysctl, *finding.limits, *finding.unit) == lines
+    assert (*finding.sysctl, *finding.limits, *finding.unit, *finding.boot) == lines
     text = advice([finding])
     assert finding.check in text
-    assert all(f"\n{line}" in text for line in (*finding.sysctl, *finding.limits, *finding.unit))
+    assert all(f"\n{line}" in text for line in lines)
 
 
 def test_what_cannot_be_read_is_unknown() -> None:
@@ -172,6 +174,14 @@ def test_an_empty_proc_is_survived(tmp_path: Path) -> None:
     assert machine.file_max is None
     assert machine.ports is None
     assert machine.memory is None
+
+
+def test_a_namespace_that_shares_the_table_of_sockets(tmp_path: Path) -> None:
+    """The kernel tells the size of a table that isn't the namespace's own as a negative number."""
+    file = tmp_path / "proc/sys/net/ipv4/tcp_ehash_entries"
+    file.parent.mkdir(parents=True)
+    file.write_text("-262144\n")
+    assert read_machine(tmp_path).tcp_buckets == 262_144
 
 
 def test_a_container_limits_memory_and_processes(tmp_path: Path) -> None:

@@ -277,6 +277,7 @@ MACHINE = Machine(
     syn_backlog=2_048,
     syn_cookies=1,
     ports=(32_768, 60_999),
+    tcp_buckets=262_144,
     tcp_mem=500_000,
     tcp_rmem=4_096,
     tcp_wmem=4_096,

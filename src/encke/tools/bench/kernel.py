@@ -11,7 +11,7 @@ Not the sockets', and told apart: the kernel's stacks and page tables; and what 
 behind who lists /proc/PID/fd, as monitors do: an inode and a directory entry of /proc for each
 open file, kept until memory is short. They are known by their inodes' cache.
 
-May import: nothing of Encke.
+May import: doctor.
 """
 
 import os
@@ -20,6 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import msgspec
+
+from ..doctor import tcp_buckets
 
 _PROC = Path("/proc")
 
@@ -67,6 +69,8 @@ class Use(msgspec.Struct, frozen=True):
     processes: int
     objects: list[Objects]
     """The largest first, those of at least a byte a socket."""
+    buckets: int | None
+    """Of the table in which the kernel finds the socket of a packet; None: it doesn't tell."""
 
     @property
     def total(self) -> int:
@@ -110,6 +114,7 @@ def use(before: Reading, after: Reading, sockets: int) -> Use:
         listed,
         after.processes - before.processes,
         sorted((it for it in objects if it.bytes_a_socket >= 1), key=_size, reverse=True),
+        tcp_buckets(),
     )
 
 

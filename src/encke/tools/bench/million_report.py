@@ -187,6 +187,9 @@ def _summary(results: Results, summary: Summary) -> str:
 def _opening(results: Results) -> Grid:
     it = results.run.opening
     bound = results.bounds[0]
+    used, buckets = it.kernel, "?"
+    if used.buckets:
+        buckets = f"{used.buckets:,}; {used.sockets / used.buckets:.1f}"
     rows = [
         ("this machine allows", f"{bound.allows:,}, by {bound.what}"),
         ("streams", f"{it.streams:,}"),
@@ -206,6 +209,7 @@ def _opening(results: Results) -> Grid:
         ("a connection: of all of it", f"{it.bytes_a_stream:,.0f} bytes"),
         ("a connection: what came with them", f"{it.growth_a_stream:,.0f} bytes"),
         ("clients' memory a connection", f"{it.flood_bytes_a_stream:,.0f} bytes"),
+        ("buckets of the kernel's table of sockets; sockets in each", buckets),
     ]
     return Grid(("", ""), rows)
 
