@@ -63,7 +63,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     seconds_to_return: float | None
     """The same, from the last time when all were cut."""
     latency: Durations
-    """From the stamp in a message to its arrival; milliseconds."""
+    """From the stamp in a message until it's read, milliseconds; where very many come, that's up to
+    plan.Spread.pause after its arrival."""
     memory: int
     """PSS of all its processes."""
     memory_per_stream: float
