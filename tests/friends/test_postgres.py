@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import psutil
+import psycopg
 import pytest
 from postgres import MISSING, Postgres
 from system.node import until
@@ -70,6 +71,30 @@ def test_a_server_that_hangs(own: Postgres, monkeypatch: pytest.MonkeyPatch) -> 
         for backend in backends:
             backend.resume()
     directory.close()
+
+
+def test_a_store_whose_server_hangs(own: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that was stopped in a statement, or before it, is given up; later it's back."""
+    store = open_store(own.url, "")
+    assert store.add([(b"ben", b"ada")]) == 1
+    monkeypatch.setattr("encke.friends.postgres.database.PATIENCE", 0.5)
+    with psycopg.connect(own.url) as other:
+        other.execute("LOCK TABLE encke_subscriptions IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(StoreError, match=r"no answer for 0\.5 s"):
+            store.add([(b"cid", b"ada")])
+    until(lambda: adds(store), "the store is back")
+    server = psutil.Process(own.process.pid)
+    stopped = [server, *server.children()]
+    for process in stopped:
+        process.suspend()
+    try:
+        with pytest.raises(StoreError, match="can't be used"):
+            store.add([(b"cid", b"ada")])
+    finally:
+        for process in stopped:
+            process.resume()
+    until(lambda: adds(store), "the store is back, too")
+    store.close()
 
 
 def test_nobody_is_there() -> None:

@@ -12,8 +12,11 @@ May import: errors. Imports psycopg, as all of this room does: who may do withou
 room when it's needed.
 """
 
+import os
+import socket
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg
 import psycopg_pool
@@ -26,6 +29,10 @@ VERSION = 1
 
 TIMEOUT = 5.0
 """Seconds until a server that doesn't answer is away."""
+
+PATIENCE = 60.0
+"""Seconds until a statement that hasn't been answered is given up. It may wait for a load that
+locks the table: as long as SQLite's writers wait for each other."""
 
 _LOCK = 0x656E636B65  # "encke": of those who migrate at the same time, one does it
 
@@ -51,6 +58,44 @@ def connect(url: str) -> Connection:
     return psycopg.connect(
         url, connect_timeout=round(TIMEOUT), application_name="encke", autocommit=True
     )
+
+
+@contextmanager
+def limited(connection: Connection) -> Iterator[None]:
+    """Hangs up after PATIENCE, and raises OperationalError, if the server doesn't answer.
+
+    libpq has no such limit: its own (tcp_user_timeout, keepalives) are for a machine that's gone,
+    and statement_timeout is kept by the server, which may be what hangs.
+    """
+    hung = threading.Event()
+
+    def hang_up() -> None:
+        hung.set()
+        # OSError: it has ended by itself
+        with suppress(OSError, psycopg.Error), _socket_of(connection) as its_own:
+            its_own.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(PATIENCE, hang_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except psycopg.OperationalError:
+        if hung.is_set():
+            raise psycopg.OperationalError(f"no answer for {PATIENCE:g} s") from None
+        raise
+    finally:
+        timer.cancel()
+
+
+def _socket_of(connection: Connection) -> socket.socket:
+    return socket.socket(fileno=os.dup(connection.fileno()))
+
+
+def check(connection: Connection) -> None:
+    """Raises OperationalError if `connection`, which was left alone for a while, is lost."""
+    with limited(connection):
+        psycopg_pool.ConnectionPool.check_connection(connection)
 
 
 def migrate(connection: Connection, place: str) -> None:

@@ -4,12 +4,22 @@ May import: this room, store.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import psycopg_pool
 
 from ..store import PAGE, Degrees, Page, Pair, Progress, tell_nobody
-from .database import TIMEOUT, Connection, connect, explained, integer, migrate, where
+from .database import (
+    TIMEOUT,
+    Connection,
+    check,
+    connect,
+    explained,
+    integer,
+    limited,
+    migrate,
+    where,
+)
 from .loading import load
 
 POOL = 4
@@ -56,7 +66,7 @@ class PostgresStore:
         self._url = url
         self._where = where(url)
         # what is wrong (the password, say) is told by a connection, not by the pool
-        with explained(self._where), connect(url) as connection:
+        with explained(self._where), connect(url) as connection, limited(connection):
             migrate(connection, self._where)
         self._pool = psycopg_pool.ConnectionPool(
             url,
@@ -67,7 +77,7 @@ class PostgresStore:
             kwargs={
                 "connect_timeout": round(TIMEOUT), "application_name": "encke", "autocommit": True,
             },
-            check=psycopg_pool.ConnectionPool.check_connection,
+            check=check,
             open=True,
         )  # fmt: skip
 
@@ -138,12 +148,17 @@ class PostgresStore:
             return integer(connection, statement, id.decode())
 
     def _degrees(self, column: str) -> Degrees:
-        with self._connection() as connection:
+        with self._connection(takes_long=True) as connection:
             rows = connection.execute(_DEGREES.format(column).encode()).fetchall()
         return {int(str(degree)): int(str(users)) for degree, users in rows}
 
     @contextmanager
-    def _connection(self) -> Iterator[Connection]:
-        """A connection of the pool; each statement is a transaction."""
-        with explained(self._where), self._pool.connection() as connection:
+    def _connection(self, *, takes_long: bool = False) -> Iterator[Connection]:
+        """A connection of the pool, for PATIENCE unless what's asked takes long; each statement
+        is a transaction."""
+        with (
+            explained(self._where),
+            self._pool.connection() as connection,
+            nullcontext() if takes_long else limited(connection),
+        ):
             yield connection
