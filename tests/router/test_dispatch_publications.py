@@ -3,8 +3,17 @@
 from array import array
 
 import msgspec
+import pytest
 
-from encke.router.dispatch import PAGE, PAGES, PUBLISHED_UNDER_WAY, REST, Dispatcher, Outgoing
+from encke.router.dispatch import (
+    LATELY,
+    PAGE,
+    PAGES,
+    PUBLISHED_UNDER_WAY,
+    REST,
+    Dispatcher,
+    Outgoing,
+)
 from encke.wire.link import (
     Deliver,
     Hello,
@@ -226,23 +235,24 @@ def test_a_gateway_that_dies_loses_its_turn() -> None:
 
 
 def test_others_find_a_large_one_at_rest() -> None:
-    """If others have sent something while a page was under way, the next one waits, for as long
-    as that one took; else it doesn't."""
+    """If others have sent something lately, the next page waits, for as long as the last one took;
+    else it doesn't."""
     now = [100.0]
     dispatcher = linked(A, B, clock=lambda: now[0])
     log_in(dispatcher, ben=B1)
     dispatcher.received(A, publish(1, (b"star", b"1")))
+    now[0] += LATELY
     dispatcher.lookup()
-    for sends in (0, 1):
+    for took, sends, rest in ((0.02, 0, 0.0), (0.02, 1, 0.02), (0.5, 0, 0.5), (0.02, 0, 0.0)):
         sent = delivers(dispatcher.found([([b"ben"], True)]))
         for _ in range(sends):
             assert dispatcher.received(A, Send(2, [b"x"], [b"m"])) == result(A, 2, 0)
-        now[0] += 0.5
+        now[0] += took
         assert not dispatcher.rest
         dispatcher.received(B, ack(sent[B]))
-        assert dispatcher.rest == sends * REST * 0.5
-        assert wants_lookup(dispatcher) is not bool(sends)
-        now[0] += dispatcher.rest
+        assert dispatcher.rest == pytest.approx(REST * rest)
+        assert wants_lookup(dispatcher) is not bool(rest)
+        now[0] += rest * REST * 1.01
         assert not dispatcher.rest
         assert wants_lookup(dispatcher)
         dispatcher.lookup()

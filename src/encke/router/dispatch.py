@@ -77,8 +77,10 @@ PAGES = 256, 2_000
 last one."""
 
 REST = 1
-"""How long the next page waits if others have sent something: so many times as long as the last
-one took."""
+"""How long the next page waits if others send: so many times as long as the last one took."""
+
+LATELY = 0.1
+"""Seconds for which others count as sending: many senders gather for some 20 ms."""
 
 PEERS = 0
 """Stands for the other nodes where else is the gateway that a message came from."""
@@ -148,27 +150,29 @@ class _Pace:
     """When a large publication's next page is to be looked up, and how long it is.
 
     A page at a time is under way, from its lookup until the last gateway has written it. If others
-    have sent something meanwhile, the next page rests for REST times as long, so that they find
+    have sent something LATELY, the next page rests for REST times as long, so that they find
     cores at rest for part of the time, however many subscribers somebody has.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.rows = PAGES[0]
-        self.others = False
-        """Whether somebody has sent something since the page began; whoever sends sets it."""
         self._clock = clock
         self._began: float | None = None
         self._until = 0.0
+        self._heard = -math.inf
 
     @property
     def rest(self) -> float:
         """Seconds until the next page; math.inf: it waits for the one before."""
         return max(0.0, self._until - self._clock()) if self._began is None else math.inf
 
+    def heard(self) -> None:
+        """Somebody sends something."""
+        self._heard = self._clock()
+
     def begin(self) -> None:
         """A page is looked up."""
         self._began = self._clock()
-        self.others = False
 
     def found(self, subscribers: int, handles: int) -> None:
         """It has so many subscribers, and goes to so many handles."""
@@ -181,7 +185,7 @@ class _Pace:
         """It's written, if there is one."""
         if self._began is not None:
             now = self._clock()
-            if self.others:
+            if self._heard > self._began - LATELY:
                 self._until = now + REST * (now - self._began)
             self._began = None
 
@@ -366,7 +370,7 @@ class Dispatcher:
         return msgspec.structs.replace(frame, ids=ids)
 
     def _take(self, sent: _Sent, frame: Send) -> Outgoing:
-        self._pace.others = True
+        self._pace.heard()
         if frame.verb is Verb.SEND:
             self._sends.setdefault(sent.gateway, deque()).append((sent, frame))
             return self._expand()
