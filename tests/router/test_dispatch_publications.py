@@ -5,6 +5,7 @@ from array import array
 import msgspec
 import pytest
 
+from encke.router import dispatch
 from encke.router.dispatch import (
     LATELY,
     PAGE,
@@ -33,6 +34,12 @@ from .test_dispatch import A1, B1, B2, C1, A, B, C, ack, delivers, linked, log_i
 def publish(batch: int, *pairs: tuple[bytes, bytes], wait: bool = False, lane: int = 7) -> Send:
     ids, messages = [id for id, _ in pairs], [message for _, message in pairs]
     return Send(batch, ids, messages, Verb.PUBLISH, wait, array("I", [lane] * len(pairs)))
+
+
+@pytest.fixture
+def one_is_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page for a single connection is none for few."""
+    monkeypatch.setattr(dispatch, "FEW", 1)
 
 
 def wants_lookup(dispatcher: Dispatcher) -> bool:
@@ -151,6 +158,7 @@ def test_lookups_wait_for_deliveries() -> None:
     assert wants_lookup(dispatcher)
 
 
+@pytest.mark.usefixtures("one_is_many")
 def test_a_large_one_goes_page_by_page() -> None:
     """While a page of a large one is being written its next one waits; small ones don't."""
     dispatcher = linked(A, B)
@@ -185,6 +193,18 @@ def test_a_page_is_as_long_as_it_has_handles() -> None:
         assert [limit for _, _, limit in dispatcher.lookup()] == [rows]
 
 
+def test_a_page_for_few_goes_out_at_once() -> None:
+    """To all gateways, and the next one is looked up without waiting, whoever sends meanwhile."""
+    dispatcher = linked(A, B, C, clock=lambda: 1.0)
+    sent = large_one(dispatcher)
+    assert sent.keys() == {B, C}
+    dispatcher.received(A, publish(2, (b"star", b"again"), lane=8))
+    assert [publisher for publisher, _, _ in dispatcher.lookup()] == [b"ada", b"star"]
+    dispatcher.found([([], False), ([b"ben"], True)])
+    assert not dispatcher.rest
+    assert [publisher for publisher, _, _ in dispatcher.lookup()] == [b"star"]
+
+
 def large_one(dispatcher: Dispatcher) -> dict[int, Deliver]:
     """A publication with two pages; the DELIVERs that its second one, which is for `ben` on B and
     `cid` on C, begins with."""
@@ -196,6 +216,7 @@ def large_one(dispatcher: Dispatcher) -> dict[int, Deliver]:
     return delivers(dispatcher.found([([b"ben", b"cid"], False)]))
 
 
+@pytest.mark.usefixtures("one_is_many")
 def test_gateways_have_turns_with_a_large_one() -> None:
     """One of them at a time is busy with it; then the next page may be looked up."""
     dispatcher = linked(A, B, C)
@@ -208,6 +229,7 @@ def test_gateways_have_turns_with_a_large_one() -> None:
     assert dispatcher.found([([], False)]) == result(A, 1, 2, 0)
 
 
+@pytest.mark.usefixtures("one_is_many")
 def test_what_follows_a_large_one_does_not_overtake_it() -> None:
     """What the same sender publishes next comes to no gateway before its turn was."""
     dispatcher = linked(A, B, C)
@@ -220,6 +242,7 @@ def test_what_follows_a_large_one_does_not_overtake_it() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("one_is_many")
 def test_a_gateway_that_dies_loses_its_turn() -> None:
     """It's delivered nothing, and the next one is next; also if it was its turn."""
     dispatcher = linked(A, B, C)
@@ -234,6 +257,7 @@ def test_a_gateway_that_dies_loses_its_turn() -> None:
     assert dispatcher.received(C, ack(sent[C])) == []
 
 
+@pytest.mark.usefixtures("one_is_many")
 def test_others_find_a_large_one_at_rest() -> None:
     """If others have sent something lately, the next page waits, for as long as the last one took;
     else it doesn't."""

@@ -76,6 +76,10 @@ PAGES = 256, 2_000
 """Subscribers of such a page, at least and at most: as many as should bring PAGE, going by the
 last one."""
 
+FEW = 64
+"""Handles of a page below which it goes out at once, as any publication does: nobody's messages
+wait for so few, and who has some hundred subscribers doesn't hold his sender's others up."""
+
 REST = 1
 """How long the next page waits if others send: so many times as long as the last one took."""
 
@@ -180,6 +184,10 @@ class _Pace:
             self.begin()  # it's a first page
         least, most = PAGES
         self.rows = min(most, max(least, subscribers * PAGE // max(1, handles)))
+
+    def forget(self) -> None:
+        """It has FEW handles: there's nothing to wait for."""
+        self._began = None
 
     def end(self) -> None:
         """It's written, if there is one."""
@@ -409,11 +417,17 @@ class Dispatcher:
         for each in self._spread(small):
             self._deliver(each, outgoing)
         if large:
-            self._lanes |= {it.publication.lane for it in large}
             turns = list(self._spread(large))
-            self._turns += turns
             handles = sum(len(it.frame.handles) for it in turns)
             self._pace.found(sum(len(it.ids) for it in large), handles)
+            if self._turns or self._large or handles >= FEW:
+                self._lanes |= {it.publication.lane for it in large}
+                self._turns += turns
+            else:
+                self._pace.forget()
+                for each in turns:
+                    each.delivery.large = 0
+                    self._deliver(each, outgoing)
         self._give_turns(outgoing)
         for it in found:
             it.publication.origin.open -= it.last
