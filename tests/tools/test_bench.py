@@ -207,6 +207,14 @@ def test_running_ends_the_process_and_its_children() -> None:
     assert not alive(child)
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_no_child_gets_our_signals(own: bool) -> None:
+    """Ctrl-C isn't for children, be it in a session of their own or in ours."""
+    with running([sys.executable, "-c", "input()"], CORE, own_session=own) as process:
+        assert os.getpgid(process.pid) == process.pid
+        assert os.getsid(process.pid) == (process.pid if own else os.getsid(0))
+
+
 def test_a_child_that_ends_early_is_named() -> None:
     """A child's silent death is an error that names it."""
     with (

@@ -64,12 +64,15 @@ def running(
     log: int | None = None,
     user: str | None = None,
     patience: float = PATIENCE,
+    own_session: bool = True,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """`command` on `core` (None: where we are), with pipes for input and output.
 
     `log` is the descriptor for what it complains of, if that's not ours; `user` who runs it, if
     that's not us. It's told to end when the block is left, and killed if it takes longer than
-    `patience` seconds.
+    `patience` seconds. Where there's autogroup (sched(7)), sessions share a core equally, whatever
+    their processes' policies: those that are to give way to each other must not have their
+    `own_session`.
     """
     with nullcontext() if core is None else pinned(core):
         process = subprocess.Popen(
@@ -79,7 +82,9 @@ def running(
             stderr=log,
             env=environment,
             user=user,
-            start_new_session=True,  # Ctrl-C is ours to handle: we end it in order
+            # Ctrl-C is ours to handle: we end it in order
+            start_new_session=own_session,
+            process_group=None if own_session else 0,
         )
     try:
         yield process

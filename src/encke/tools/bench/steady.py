@@ -147,7 +147,8 @@ def _child(plan: msgspec.Struct, module: str, cores: Cores) -> Iterator[Talker]:
     command = [
         sys.executable, "-m", f"{__package__}.{module}", msgspec.json.encode(plan).decode()
     ]  # fmt: skip
-    with running(command, cores.load) as process:
+    # one session: else attackers, at idle priority, would take half of the clients' core
+    with running(command, cores.load, own_session=False) as process:
         yield Talker(process, module)
 
 
