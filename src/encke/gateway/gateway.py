@@ -32,15 +32,14 @@ ACCEPT_PAUSE = 0.25
 """Seconds without accepting after the kernel refused for want of files or memory."""
 
 SLOW_PAUSE = 0.01
-"""Seconds between two looks at those who are slow: that have been deferred, or took too long.
-They get their turn after the messages of this one have left, a few at once (some 0.2 ms), so
-that an attack can't hold up messages."""
+"""Seconds between two looks at those who are slow: that have been deferred, or took too long."""
 
-DEFERRED_AT_ONCE = 64
-"""Deferred connections that are read from at such a look."""
+SLOW_AT_ONCE = 4
+"""Of each kind, how many get their turn at such a look, after the messages of this turn have left:
+some 0.2 ms of work, the longest that an attack can hold up a message."""
 
-_EXPIRY_SHARES = 25
-"""At a look one in so many of those that took too long is ended: most before the next tick."""
+_SLOW_REST = 0.001
+"""Seconds until the next look if there are more of them: so 4,000 a second get their turn."""
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _JUNK = 64 * 1024
@@ -207,7 +206,7 @@ class Gateway:
     def _expire(self) -> None:
         """Deal with some of those that took too long; the others have their turn a bit later."""
         columns = self._connections.columns
-        for _ in range(-(-len(self._expired) // _EXPIRY_SHARES)):
+        for _ in range(min(SLOW_AT_ONCE, len(self._expired))):
             fd = self._expired.popleft()
             if 0 < columns.deadline[fd] <= self._connections.now:  # still, and not done with
                 self._requests.expired(fd)
@@ -249,10 +248,12 @@ class Gateway:
             return
         now = time.monotonic()
         if now >= self._next_slow:
-            self._next_slow = now + SLOW_PAUSE
-            self._serve_each(poller.deferred_ready(DEFERRED_AT_ONCE))
+            ready = poller.deferred_ready(SLOW_AT_ONCE)
+            self._serve_each(ready)
             self._expire()
             self._let_go()
+            more = self._expired or len(ready) == SLOW_AT_ONCE
+            self._next_slow = now + (_SLOW_REST if more else SLOW_PAUSE)
         self._reactor.again(self._next_slow - now)
 
     def _let_go(self) -> None:

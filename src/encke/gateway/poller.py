@@ -24,8 +24,7 @@ Who dribbles. A request's head comes in one piece, or in two; an attacker sends 
 byte, from thousands of connections, and each byte would wake the gateway up, which costs
 ten times what the byte does. So a connection that is still in the middle of a head after
 another read is deferred: it stands in a second epoll, which nobody waits on and which is
-looked at now and then, so that one turn deals with many. Once its head is complete, it's
-recalled.
+looked at now and then, a few of them at a time. Once its head is complete, it's recalled.
 
 fd reuse. Closing a descriptor removes it from the epoll by itself, because nobody
 else holds a duplicate of it: gateways never fork. Within one turn a report can be
