@@ -54,8 +54,8 @@ MAX_REMOTE = 16 * 1024 * 1024
 """Bytes of messages from other nodes that the router hasn't expanded yet, beyond which those
 that come are dropped: a second's worth, as the link's buffer is on the other side."""
 
-HOLD_REMOTE = 4 * 1024 * 1024
-"""Bytes of them from which on NATS isn't read from, until there are less again: a quarter of a
+HOLD_REMOTE = 6 * 1024 * 1024
+"""Bytes of them from which on NATS isn't read from, until there are less again: a third of a
 second's worth, and more than a gateway reads in a turn, so that it needn't wait for the next."""
 
 HOLD_PENDING = 1024 * 1024

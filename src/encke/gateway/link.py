@@ -43,8 +43,8 @@ from .port import SEND, Client, Order, Sender, Target
 CUT = 1024 * 1024
 """Bytes of messages after which a SEND leaves before the turn's end."""
 
-READ_SIZE = 1024 * 1024
-"""Bytes read of the router in a turn: some 20,000 short messages. The more a turn has, the more
+READ_SIZE = 1536 * 1024
+"""Bytes read of the router in a turn: some 30,000 short messages. The more a turn has, the more
 of them share a write, as with senders' NDJSON (requests.BULK_SIZE); but all else waits for it."""
 
 LOGINS_A_FRAME = 10_000

@@ -17,7 +17,7 @@ from .loop import GONE, IN, OUT, Reactor
 READ_SIZE = 256 * 1024
 """Bytes read a turn: about 2,000 messages; more would only keep others waiting."""
 
-SOCKET_BUFFER = 1024 * 1024
+SOCKET_BUFFER = 2 * 1024 * 1024
 """Kernel buffer of a link, so that a whole batch goes in one write."""
 
 
