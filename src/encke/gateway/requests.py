@@ -25,8 +25,8 @@ from .streams import Streams
 READ_SIZE = 64 * 1024
 """Bytes read of a connection in a turn: room for a whole message in most cases."""
 
-BULK_SIZE = 768 * 1024
-"""Bytes of NDJSON read in a turn, shared by all such bodies: about 12,000 lines. The more
+BULK_SIZE = 1024 * 1024
+"""Bytes of NDJSON read in a turn, shared by all such bodies: about 16,000 lines. The more
 messages a turn has, the more of them share a write; but all else waits for it, up to
 70 ms on a core that bulk senders keep busy."""
 
