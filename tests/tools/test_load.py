@@ -3,6 +3,7 @@
 import math
 import struct
 from array import array
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,15 @@ from encke.errors import BadSettings
 from encke.tools.load.board import Board
 from encke.tools.load.histogram import HIGHEST, LOWEST, SIZE, Histogram, duration
 from encke.tools.load.kernel import listening_queues
-from encke.tools.load.stamp import PREFIX, first_sender, key, publication, said, stamp
+from encke.tools.load.stamp import (
+    PREFIX,
+    SENDERS,
+    first_sender,
+    key,
+    publication,
+    said,
+    stamp,
+)
 from encke.tools.load.summary import durations
 from encke.tools.load.tallies import sums, tallies
 from encke.tools.load.target import source, target
@@ -208,3 +217,9 @@ def test_listening_queues() -> None:
     """The kernel's counters can be read, and only grow."""
     before = listening_queues()
     assert min(listening_queues().since(before)) >= 0
+
+
+def test_runs_that_begin_together_have_their_own_senders() -> None:
+    """Else a receiver would take two senders for one, and their messages for disordered ones."""
+    firsts = sorted(first_sender() for _ in range(1000))
+    assert all(after - before >= SENDERS for before, after in pairwise(firsts))

@@ -20,6 +20,7 @@ A blank follows if there is more of the message.
 Pure. May import: nothing of Encke.
 """
 
+import random
 import re
 import time
 
@@ -40,8 +41,9 @@ it isn't there. Matches anything. The lengths keep the numbers within 64 and 32 
 
 
 def first_sender() -> int:
-    """The number of a run's first sender; the others follow."""
-    return time.time_ns() // 1_000_000 % (1 << 40) * SENDERS
+    """The number of a run's first sender; the others follow. By chance, since runs may begin at the
+    same time, and a receiver takes senders of one number for one."""
+    return random.getrandbits(40) * SENDERS
 
 
 def stamp(sender: int, sequence: int) -> bytes:
