@@ -6,15 +6,8 @@ import msgspec
 import pytest
 
 from encke.router import dispatch
-from encke.router.dispatch import (
-    LATELY,
-    PAGE,
-    PAGES,
-    PUBLISHED_UNDER_WAY,
-    REST,
-    Dispatcher,
-    Outgoing,
-)
+from encke.router.dispatch import PUBLISHED_UNDER_WAY, Dispatcher, Outgoing
+from encke.router.pace import LATELY, PAGE, PAGES, REST
 from encke.wire.link import (
     Deliver,
     Hello,

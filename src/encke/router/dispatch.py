@@ -22,13 +22,13 @@ Invariants:
   by MAX_UNDER_WAY. A message for very many connections is expanded in slices, by
   turns with the messages of other gateways.
 - Of publications for very many one page is under way at a time, and one gateway's part of it: see
-  `_Pace`.
+  `pace`.
 - The Sends of one gateway are expanded in their order; of publications see `publications`. Nothing
   overtakes the part of a page that still waits for its gateway's turn, if it's the same sender's.
 - In a cluster Sends wait, in their order, while the other nodes are congested; nothing else does.
 - In a cluster a connection is told that it's logged in once the other nodes reach it.
 
-Pure. May import: wire.link, router.map, router.publications.
+Pure. May import: wire.link, router.map, router.pace, router.publications.
 """
 
 import math
@@ -55,6 +55,7 @@ from ..wire.link import (
     Verb,
 )
 from .map import Batch, RouterMap
+from .pace import Pace
 from .publications import Found, Publication, Publications
 
 SLICE = 8_192
@@ -63,28 +64,14 @@ SLICE = 8_192
 MAX_UNDER_WAY = 16 * SLICE
 """Handles in Delivers under way, from which on nothing more is expanded: 1 MiB of them."""
 
-
 PUBLISHED_UNDER_WAY = 1_024
 """Handles in Delivers of publications under way, from which on no more are looked up: some 8 ms
 of writes."""
 
-PAGE = 200
-"""Handles that a page of a publication with several should have: some 0.2 ms of writes for each of
-six gateways."""
-
-PAGES = 256, 2_000
-"""Subscribers of such a page, at least and at most: as many as should bring PAGE, going by the
-last one."""
-
 FEW = 64
-"""Handles of a page below which it goes out at once, as any publication does: nobody's messages
-wait for so few, and who has some hundred subscribers doesn't hold his sender's others up."""
-
-REST = 1
-"""How long the next page waits if others send: so many times as long as the last one took."""
-
-LATELY = 0.1
-"""Seconds for which others count as sending: many senders gather for some 20 ms."""
+"""Handles of a large publication's page below which it goes out at once, as any other does:
+nobody's messages wait for so few, and who has some hundred subscribers doesn't hold his sender's
+others up."""
 
 PEERS = 0
 """Stands for the other nodes where else is the gateway that a message came from."""
@@ -150,54 +137,6 @@ class _Prepared(msgspec.Struct):
     delivery: _Delivery
 
 
-class _Pace:
-    """When a large publication's next page is to be looked up, and how long it is.
-
-    A page at a time is under way, from its lookup until the last gateway has written it. If others
-    have sent something LATELY, the next page rests for REST times as long, so that they find
-    cores at rest for part of the time, however many subscribers somebody has.
-    """
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self.rows = PAGES[0]
-        self._clock = clock
-        self._began: float | None = None
-        self._until = 0.0
-        self._heard = -math.inf
-
-    @property
-    def rest(self) -> float:
-        """Seconds until the next page; math.inf: it waits for the one before."""
-        return max(0.0, self._until - self._clock()) if self._began is None else math.inf
-
-    def heard(self) -> None:
-        """Somebody sends something."""
-        self._heard = self._clock()
-
-    def begin(self) -> None:
-        """A page is looked up."""
-        self._began = self._clock()
-
-    def found(self, subscribers: int, handles: int) -> None:
-        """It has so many subscribers, and goes to so many handles."""
-        if self._began is None:
-            self.begin()  # it's a first page
-        least, most = PAGES
-        self.rows = min(most, max(least, subscribers * PAGE // max(1, handles)))
-
-    def forget(self) -> None:
-        """It has FEW handles: there's nothing to wait for."""
-        self._began = None
-
-    def end(self) -> None:
-        """It's written, if there is one."""
-        if self._began is not None:
-            now = self._clock()
-            if self._heard > self._began - LATELY:
-                self._until = now + REST * (now - self._began)
-            self._began = None
-
-
 Outgoing = list[tuple[int, Frame]]
 """Frames to send, each with the gateway that it's for."""
 
@@ -235,7 +174,7 @@ class Dispatcher:
         self._large = 0  # those of publications that have several pages
         self._turns: deque[_Prepared] = deque()  # what is next of these
         self._lanes: set[Hashable] = set()  # whose they are
-        self._pace = _Pace(clock)
+        self._pace = Pace(clock)
         self._asked: dict[int, tuple[_Sent, int]] = {}  # ticket -> message of a Send
         self._next_ticket = 0
 
