@@ -37,12 +37,14 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
-    """A real browser, headless Chromium, which reaches nothing but this machine."""
+    """A real browser, headless Chromium, which reaches nothing but this machine; what is
+    expected of a page is waited for, but not forever."""
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("needs chromium")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE * 1000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium,
@@ -66,9 +68,6 @@ def browser() -> "Iterator[Browser]":
 @pytest.fixture
 def page(browser: "Browser") -> "Iterator[Page]":
     """An empty page; every wait on it is bounded."""
-    from playwright.sync_api import expect
-
-    expect.set_options(timeout=PATIENCE * 1000)
     page = browser.new_page()
     page.set_default_timeout(PATIENCE * 1000)
     yield page

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from system.node import accepts, until
+from system.node import until
+
+from encke.tools.bench.peers import accepts
 
 DOCS = Path(__file__).parent.parent / "docs"
 PATH = os.environ["PATH"] + ":/usr/sbin"

@@ -11,7 +11,9 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 from proxies import nginx, shown
-from system.node import Node, free_ports
+from system.node import Node
+
+from encke.tools.bench.peers import free_ports
 
 MESSAGE = "Grüße\nan <b>alle</b>"
 

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect
-from system.node import PATIENCE, Node, accepts, free_ports, until
+from system.node import Node, until
+
+from encke.tools.bench.peers import accepts, free_ports
 
 PROJECT = Path(__file__).parent.parent
 README = (PROJECT / "examples/README.md").read_text("utf-8")
@@ -41,7 +43,6 @@ def example(name: str, data: Path) -> Iterator[str]:
 @contextlib.contextmanager
 def pages(browser: Browser, *urls: str) -> Iterator[list[Page]]:
     """A page of each, whose stream is open."""
-    expect.set_options(timeout=PATIENCE * 1000)
     with contextlib.ExitStack() as opened:
         made = [opened.enter_context(contextlib.closing(browser.new_page())) for _ in urls]
         for page, url in zip(made, urls, strict=True):

@@ -209,13 +209,13 @@ def _tcp(machine: Machine, connections: int) -> Iterator[Finding]:
         # Above the second figure the kernel saves, above the third it drops.
         sysctl=(f"net.ipv4.tcp_mem = {pages} {pages * 5 // 4} {pages * 3 // 2}",),
     )
-    buckets = _round_up(-(-connections // SOCKETS_A_BUCKET))
+    buckets = -(-connections // SOCKETS_A_BUCKET)
     yield _finding(
         "tcp_ehash_entries",
         machine.tcp_buckets,
-        -(-connections // SOCKETS_A_BUCKET),
+        buckets,
         note="or each packet takes longer; clients on this machine count too",
-        boot=(f"thash_entries={buckets}",),
+        boot=(f"thash_entries={_round_up(buckets)}",),
     )
     for name, have, default in (
         ("tcp_rmem", machine.tcp_rmem, "4096 131072 6291456"),

@@ -196,7 +196,7 @@ def nchan(core: int | None) -> Iterator[Server]:
         )
         command = ["nginx", "-p", directory, "-c", str(configuration), "-e", "stderr"]
         with running(command, core, log=log.fileno()) as process:
-            wait_until(lambda: _accepts(port), process, "nginx", log)
+            wait_until(lambda: accepts(port), process, "nginx", log)
             yield Server("nchan", process.pid, port)
 
 
@@ -229,7 +229,7 @@ def _answers_200(url: str) -> bool:
         return False
 
 
-def _accepts(port: int) -> bool:
+def accepts(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=2).close()
     except OSError:
