@@ -34,6 +34,24 @@ def test_it_does_without_openssl(control: Alone) -> None:
         assert "libssl" not in maps
 
 
+def test_it_brings_nothing_that_it_never_uses() -> None:
+    """Neither uvicorn's command line nor what the configuration of logging needs; with TLS
+    for NATS that alone."""
+    program = """
+import sys
+from encke.control.lean import be_lean
+be_lean(tls=sys.argv[1] == "tls")
+import encke.control.server, html
+unused = {"click", "multiprocessing", "pickle", "socketserver", "logging.handlers", "_ssl"}
+assert html.escape("<a>") == "&lt;a&gt;"
+print(*sorted(unused & set(sys.modules)))
+"""
+    for tls, brought in (("", ""), ("tls", "_ssl")):
+        command = [sys.executable, "-c", program, tls]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        assert done.stdout.strip() == brought
+
+
 def test_its_row_says_ready_once_it_answers(control: Alone) -> None:
     """The row has its process id, its start and READY."""
     assert control.get("/health").status_code == 200

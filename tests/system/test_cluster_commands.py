@@ -127,9 +127,10 @@ def test_nodes(nodes: tuple[Node, Node], server: NatsServer) -> None:
     """encke nodes shows each, with what it holds; from a node's control port, and from NATS."""
     one, two = nodes
     with stream(one.address, "both"), stream(two.address, "both"), stream(two.address, "2"):
-        two.until(
-            lambda now: now.cluster is not None and now.cluster.connections == 3, "all is known"
-        )
+        for node in nodes:
+            node.until(
+                lambda now: now.cluster is not None and now.cluster.connections == 3, "all is known"
+            )
         for where in (("--control", url(one.control)), ("--nats", server.url)):
             code, out, err = encke("nodes", *where)
             assert (code, err) == (0, "")

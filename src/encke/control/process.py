@@ -4,7 +4,7 @@ Starlette, uvicorn and prometheus_client weigh more than all gateways together, 
 pages that were imported before the fork are in everyone's memory once a process
 writes to them. So `run` imports them in the child, and nothing else here does.
 
-May import: settings, scoreboard, without_tls.
+May import: settings, scoreboard, lean.
 """
 
 import gc
@@ -13,7 +13,7 @@ import socket
 
 from ..scoreboard import Scoreboard
 from ..settings import Settings
-from .without_tls import leave_out_tls
+from .lean import be_lean
 
 
 def run(
@@ -29,8 +29,7 @@ def run(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # while nothing is served yet
     gc.enable()
-    if not settings.nats:  # NATS may want TLS
-        leave_out_tls()
+    be_lean(tls=bool(settings.nats))  # NATS may want it
     from .server import serve
 
     serve(settings, scoreboard, listener, lifeline, scoreboard.row(row))

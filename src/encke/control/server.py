@@ -14,7 +14,8 @@ import signal
 import socket
 import time
 
-import uvicorn
+from uvicorn.config import Config
+from uvicorn.server import Server
 
 from ..scoreboard import Field, Row, Scoreboard, State
 from ..settings import Settings
@@ -24,8 +25,8 @@ SHUTDOWN_SECONDS = 1
 """Time for answers under way once the process is to end; a scrape takes milliseconds."""
 
 
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, control: Control, lifeline: int, row: Row) -> None:
+class _Server(Server):
+    def __init__(self, config: Config, control: Control, lifeline: int, row: Row) -> None:
         super().__init__(config)
         self._cluster = control.cluster
         self._lifeline = lifeline
@@ -60,7 +61,7 @@ def serve(
     row[Field.STARTED] = int(time.time())
     row[Field.STATE] = State.STARTING
     control = Control(scoreboard, settings)
-    config = uvicorn.Config(
+    config = Config(
         control.application(),
         loop="asyncio",
         http="httptools",
