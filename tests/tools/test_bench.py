@@ -302,12 +302,20 @@ def test_connect(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(120)
 def test_steady(tmp_path: Path) -> None:
-    """`bench steady --quick` finds every message delivered once, in order."""
-    phases = run(tmp_path, "steady")["results"]["phases"]
+    """`bench steady --quick` finds every message delivered once, in order, also under attack."""
+    results = run(tmp_path, "steady", "--attackers", "50", "--rounds", "1")["results"]
+    phases, attacks = results["phases"], results["attacks"]
     assert isinstance(phases, list)
-    outcome = phases[0]["outcome"]
-    assert outcome["sent"] == outcome["received"] == outcome["answered"] == 1500
-    assert not any(outcome["faults"].values())
+    assert isinstance(attacks, list)
+    assert [phase["name"] for phase in phases] == ["steady", "attacked"]
+    for phase in phases:
+        outcome = phase["outcome"]
+        assert outcome["sent"] == outcome["received"] == outcome["answered"] == 1500
+        assert not any(outcome["faults"].values())
+    p99s = [phase["outcome"]["latency"]["p99"] for phase in phases]
+    assert results["p99_ratio"] == p99s[1] / p99s[0]
+    assert [attack["held_at_most"] for attack in attacks] == [50]
+    assert attacks[0]["left"] == 0
 
 
 def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:

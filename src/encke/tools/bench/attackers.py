@@ -63,6 +63,16 @@ class Outcome(msgspec.Struct):
     """Could not connect."""
 
 
+def together(outcomes: list[Outcome]) -> Outcome:
+    """What became of those who attacked at the same time."""
+    total = Outcome()
+    for outcome in outcomes:
+        for name in total.__struct_fields__:
+            both = getattr(total, name), getattr(outcome, name)
+            setattr(total, name, max(both) if name == "longest" else sum(both))
+    return total
+
+
 class _Attacker:
     __slots__ = ("at", "born", "socket")
 

@@ -5,7 +5,7 @@ May import: everything of bench.
 
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -116,21 +116,27 @@ def steady(
     rate: Annotated[float, typer.Option(min=1, help="Messages a second.")] = 1_000,
     minutes: Annotated[float, typer.Option(min=0.01, help="Length of a phase.")] = 10,
     attackers: Annotated[
-        int, typer.Option(min=0, help="Slow-header attackers, in a second phase.")
+        int, typer.Option(min=0, help="Slow-header attackers, in every second phase.")
     ] = 0,
+    rounds: Annotated[int, typer.Option(min=1, help="Phases without, and with attackers.")] = 3,
     gateways: Annotated[int, typer.Option(min=1, help="Gateways of the server.")] = 2,
     quick: Quick = False,
     json: Json = None,
 ) -> None:
     """A steady load: exactly once, in order, latency, memory over time."""
     options = steady_bench.Options(
-        streams=streams, rate=rate, minutes=minutes, attackers=attackers, gateways=gateways
+        streams=streams,
+        rate=rate,
+        minutes=minutes,
+        attackers=attackers,
+        rounds=rounds if attackers else 1,
+        gateways=gateways,
     )
     if quick:
-        options = steady_bench.Options(
-            streams=200, rate=500, minutes=0.05, attackers=attackers, gateways=gateways
-        )
-    results = _carry_out("steady", options, steady_bench.run, steady_report.tables, json)
+        options = msgspec.structs.replace(options, streams=200, rate=500, minutes=0.05)
+    results = _carry_out(
+        "steady", options, steady_bench.run, steady_report.tables, json, on_all_cores=True
+    )
     _exit_if(
         steady_bench.failed(results),
         "Not every message came once, in order, or an attacker stayed.",
@@ -424,12 +430,14 @@ def _carry_out(
     run: Callable[[Given, Cores, list[str]], Found],
     tables: Callable[[Found, Given], list[Table]],
     json: Path | None,
+    *,
+    on_all_cores: bool = False,
 ) -> Found:
     notices: list[str] = []
     cores = Cores.choose()
     if cores.server == cores.load:
         report.notice(notices, "a core of its own for the load: there is but one here.")
-    with _complaining(), terminable(), pinned(cores.load):
+    with _complaining(), terminable(), nullcontext() if on_all_cores else pinned(cores.load):
         results = run(options, cores, notices)
     made = report.make(name, options, notices, results)
     report.show(made, *tables(results, options))

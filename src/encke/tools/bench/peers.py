@@ -147,8 +147,11 @@ NCHAN = Kind("nchan")
 
 
 @contextmanager
-def encke(core: int, gateways: int, streams: int = 0, **settings: float | str) -> Iterator[Server]:
-    """``encke serve`` on free ports; `settings` are passed as ENCKE_* variables."""
+def encke(
+    core: int | None, gateways: int, streams: int = 0, **settings: float | str
+) -> Iterator[Server]:
+    """``encke serve`` on free ports; `settings` are passed as ENCKE_* variables. On `core`, None:
+    where we are."""
     port, control = free_ports(2)
     # the caller's own ENCKE_* settings (an API key, say) are no part of the measurement
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ENCKE_")}

@@ -2,10 +2,11 @@
 
 Messages to random users at a fixed rate, each by ``POST /send/{id}``, each checked for
 exactly once, in order, right recipient; latency from POST to the client's read; memory
-of each server process all the while. With attackers, a second phase of the same length
-beside slow-header attackers shows what they do to the good clients.
+of each server process all the while. With attackers, phases without them and phases of
+the same length beside slow-header attackers take turns, and show what these do to the good
+clients.
 
-The server is on one core, the load on the other.
+Server and load run on all cores, as they do elsewhere.
 
 May import: generator, attackers, measure, peers, processes, report.
 """
@@ -40,6 +41,10 @@ SAMPLE_EVERY, SAY_EVERY = 5, 10
 """Seconds between two readings of memory, and between two printed lines."""
 
 
+STEADY, ATTACKED = "steady", "attacked"
+"""The kinds of phases."""
+
+
 class Options(msgspec.Struct, frozen=True):
     """The flags of the command; `minutes` is the length of a phase."""
 
@@ -47,6 +52,8 @@ class Options(msgspec.Struct, frozen=True):
     rate: float = 1_000.0
     minutes: float = 10.0
     attackers: int = 0
+    rounds: int = 1
+    """Phases of each kind."""
     gateways: int = 2
     senders: int = 16
 
@@ -98,19 +105,23 @@ class Results(msgspec.Struct):
     """What was seen."""
 
     phases: list[PhaseResult]
-    attack: attackers.Outcome | None
+    attacks: list[attackers.Outcome]
     p99_ratio: float | None
-    """With attackers to without."""
+    """With attackers to without, of the medians of the phases."""
+
+    def of(self, name: str) -> list[PhaseResult]:
+        """The phases of a kind."""
+        return [phase for phase in self.phases if phase.name == name]
 
 
-def run(options: Options, cores: Cores, _notices: list[str]) -> Results:
+def run(options: Options, _cores: Cores, _notices: list[str]) -> Results:
     """Measure; raises BenchError if it can't be done."""
     if options.streams > 19_000:
         raise BenchError("--streams: at most 19,000, more than that takes several machines.")
     with ExitStack() as stack:
         server = stack.enter_context(
             encke(
-                cores.server,
+                None,
                 options.gateways,
                 options.streams + options.attackers,
                 head_timeout=HEAD_TIMEOUT,
@@ -118,37 +129,48 @@ def run(options: Options, cores: Cores, _notices: list[str]) -> Results:
         )
         report.progress(f"opening {options.streams:,} streams")
         load = stack.enter_context(
-            _child(
-                generator.Plan(server.port, options.streams, options.senders),
-                "generator",
-                cores,
-            )
+            _child(generator.Plan(server.port, options.streams, options.senders), "generator")
         )
         load.hear(generator.Progress)
         say = stack.enter_context(report.speaker())
-        phases = [_phase("steady", options, server, load, say)]
-        if not options.attackers:
-            return Results(phases, None, None)
+        results = Results([], [], None)
+        for _ in range(options.rounds):
+            results.phases.append(_phase(STEADY, options, server, load, say))
+            if options.attackers:
+                _attacked(results, options, server, load, say)
+    if options.attackers:
+        steady, attacked = (
+            median(phase.outcome.latency.p99 for phase in results.of(name))
+            for name in (STEADY, ATTACKED)
+        )
+        results.p99_ratio = attacked / steady if steady else None
+    return results
+
+
+def _attacked(results: Results, options: Options, server: Server, load: Talker, say: Say) -> None:
+    """A phase beside attackers, who come and are thrown out."""
+    with ExitStack() as stack:
         crowds = [
-            stack.enter_context(_child(plan, "attackers", cores))
+            stack.enter_context(_child(plan, "attackers"))
             for plan in _attack_plans(options.attackers, server.port)
         ]
         say(f"{options.attackers:,} attackers come", True)
         time.sleep(attackers.PAUSE * attackers.RAMP)
-        phases.append(_phase("attacked", options, server, load, say))
+        results.phases.append(_phase(ATTACKED, options, server, load, say))
         say("the attackers are given time to be thrown out", True)
-        attack = _attack_outcome(crowds)
-    quiet, attacked = (phase.outcome.latency.p99 for phase in phases)
-    return Results(phases, attack, attacked / quiet if quiet else None)
+        for crowd in crowds:
+            crowd.say("stop")
+        outcomes = [crowd.hear(attackers.Outcome) for crowd in crowds]
+    results.attacks.append(attackers.together(outcomes))
 
 
 @contextmanager
-def _child(plan: msgspec.Struct, module: str, cores: Cores) -> Iterator[Talker]:
+def _child(plan: msgspec.Struct, module: str) -> Iterator[Talker]:
     command = [
         sys.executable, "-m", f"{__package__}.{module}", msgspec.json.encode(plan).decode()
     ]  # fmt: skip
-    # one session: else attackers, at idle priority, would take half of the clients' core
-    with running(command, cores.load, own_session=False) as process:
+    # one session: else attackers, at idle priority, would take half of a core from the clients
+    with running(command, None, own_session=False) as process:
         yield Talker(process, module)
 
 
@@ -156,18 +178,6 @@ def _attack_plans(count: int, port: int) -> Iterator[attackers.Plan]:
     for number, first in enumerate(range(0, count, ATTACKERS_EACH)):
         size = min(ATTACKERS_EACH, count - first)
         yield attackers.Plan(port, size, f"127.0.0.{10 + number}", HEAD_TIMEOUT + GRACE)
-
-
-def _attack_outcome(crowds: list[Talker]) -> attackers.Outcome:
-    for crowd in crowds:
-        crowd.say("stop")
-    total = attackers.Outcome()
-    for crowd in crowds:
-        outcome = crowd.hear(attackers.Outcome)
-        for name in total.__struct_fields__:
-            both = getattr(total, name), getattr(outcome, name)
-            setattr(total, name, max(both) if name == "longest" else sum(both))
-    return total
 
 
 def _phase(name: str, options: Options, server: Server, load: Talker, say: Say) -> PhaseResult:
@@ -228,6 +238,6 @@ def _line(name: str, progress: generator.Progress, reading: Reading) -> str:
 
 def failed(results: Results) -> bool:
     """Whether a message was lost, doubled, reordered or misdirected, or an attacker stayed."""
-    return any(phase.outcome.faults for phase in results.phases) or bool(
-        results.attack and results.attack.left
+    return any(phase.outcome.faults for phase in results.phases) or any(
+        attack.left for attack in results.attacks
     )
