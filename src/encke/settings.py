@@ -156,7 +156,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     keepalive: Annotated[
         Seconds,
         _described("Pause between two TCP probes of a silent stream, seconds. 0: none."),
-    ] = 60.0
+    ] = 120.0
     user_timeout: Annotated[
         Seconds,
         _described(
@@ -164,7 +164,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "then the client is gone (TCP_USER_TIMEOUT). More than twice --keepalive, or one "
             "lost probe is enough. 0: the kernel's default."
         ),
-    ] = 150.0
+    ] = 300.0
     # flow
     window: Annotated[
         Bytes,

@@ -58,6 +58,7 @@ class Bodies(Connection):
         ) % (target.path, target.host, key)
         escaped = msgspec.json.encode(plan.body)[1:-1]
         self._composer = Composer(escaped, plan.size, stamped=plan.stamp, published=plan.publish)
+        self._constant = self._composer.constant
         self._number = number
         self._first = plan.first_id
         self._batch = plan.batch
@@ -82,11 +83,12 @@ class Bodies(Connection):
             bodies.append(_Body(time.monotonic_ns()))
             self.out += self._head
         body = bodies[-1]
-        message = self._composer.compose(self._number, sequence)
+        message = self._constant or self._composer.compose(self._number, sequence)
         self._lines += b'{"id":"%d","data":"%b"}\n' % (self._first + user, message)
-        body.users.append(user)
+        users = body.users
+        users.append(user)
         body.sequences.append(sequence)
-        if len(body.users) >= self._batch:
+        if len(users) >= self._batch:
             self.end()
 
     def end(self) -> None:

@@ -14,13 +14,14 @@ class Composer:
         self._size = size
         self._stamped = stamped
         self._published = published
-        self._constant = b"" if stamped else self._filled(text)
+        self.constant = b"" if stamped else self._filled(text)
+        """What all messages are; empty if each is another."""
 
     def compose(self, sender: int, sequence: int) -> bytes:
         """The `sequence`-th message of `sender` to somebody, or its `sequence`-th publication,
         written now."""
         if not self._stamped:
-            return self._constant
+            return self.constant
         published = self._published
         said = publication(key(sender, sequence)) if published else stamp(sender, sequence)
         return self._filled(b"%b %b" % (said, self._text) if self._text else said)

@@ -167,25 +167,28 @@ class Generator:
         """Write what is due, as long as there is room, and not all too much at once."""
         if time.monotonic_ns() < self._write_at:
             return
+        connections, account = self._connections, self.account
         touched = set()
+        paced, now = bool(self._interval), time.monotonic_ns()
         for _ in range(A_TURN):
-            now = time.monotonic_ns()
+            if paced:
+                now = time.monotonic_ns()
             message = self._held or self._next(now)
             if message is None:
                 self._write_at = now + self._linger
                 break
             user, sequence, due = message
-            connection = self._connections[user % len(self._connections)]
+            connection = connections[user % len(connections)]
             if connection.full(now):
                 self._held = message
                 break
             self._held = None
             connection.add(user, sequence)
             touched.add(connection)
-            self.account.sent += 1
+            account.sent += 1
             self.last_written = now
             if due:
-                self.account.lag.record(now - due)
+                account.lag.record(now - due)
         for connection in touched:
             connection.flush()
 
