@@ -1,6 +1,7 @@
 """encke flood: what it makes of bytes, and of its plan. Whole floods: test_flood_runs."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -262,19 +263,32 @@ PORTS = 14_116
 def test_spread(streams: int, files: int, per_process: int) -> None:
     """Each stream has one herd; none has more than files and ports allow; few are in flight."""
     spreading = spread(Plan(per_process=per_process), streams, files, PORTS)
-    shares = [spreading.share(herd, streams) for herd in range(spreading.herds)]
-    assert sum(shares) == streams
+    ranges = [spreading.share(herd, streams) for herd in range(spreading.herds)]
+    assert ranges[0].start == 0
+    assert all(one.stop == next.start for one, next in pairwise(ranges))
+    assert ranges[-1].stop == streams
+    shares = list(map(len, ranges))
     assert max(shares) <= min(files - 64, 20_000, per_process or streams)
     assert min(shares) >= 1
     assert spreading.sources or streams <= PORTS
     assert max(shares) <= PORTS * max(1, spreading.sources)
     assert spreading.in_flight == 1 or spreading.in_flight * spreading.herds <= ALL_IN_FLIGHT
+    assert spreading.at_once == min(8, spreading.herds)
+    assert spreading.first_in_flight * spreading.at_once <= ALL_IN_FLIGHT
+    assert spreading.first_in_flight >= spreading.in_flight
+
+
+def test_herds_take_turns_at_a_rate() -> None:
+    """With a rate all herds open from the beginning."""
+    spreading = spread(Plan(rate=100), 200_000, 1_064, PORTS)
+    assert spreading.at_once == spreading.herds == 200
+    assert spreading.first_in_flight == spreading.in_flight
 
 
 @pytest.mark.parametrize("herds", [1, 6, 51])
 def test_events_gather_only_where_many_come(herds: int) -> None:
     """It depends on the rate of all herds together; the more there are, the longer is the pause."""
-    spreading = Spread(herds, 60, herds)
+    spreading = Spread(herds, 60, herds, at_once=8, first_in_flight=60)
     assert not spreading.gathers(19_000 / herds)
     assert spreading.gathers(21_000 / herds)
     assert spreading.pause == pytest.approx(herds * 0.4e-3)

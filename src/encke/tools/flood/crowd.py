@@ -105,8 +105,9 @@ class Crowd:
             os.waitpid(pid, 0)
 
     def _fork(self, number: int, run: int) -> None:
-        row = self.board.row(number)
-        row[Field.WAITING] = self._spread.share(number, self.streams)
+        row, before = self.board.row(number), number - self._spread.at_once
+        mine = self._spread.share(number, self.streams)
+        row[Field.WAITING] = len(mine)
         control, ours = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         pid = os.fork()
         if pid:
@@ -117,17 +118,18 @@ class Crowd:
             os.close(other)
         sources = self._spread.sources
         first = number * sources
-        mine = slice(number, None, self._spread.herds)
         _live(
             Herd(
                 self._plan,
                 self._spread,
                 self._addresses,
                 number,
+                first=mine.start,
+                before=self.board.row(before) if before >= 0 else None,
                 sources=[source(run, first + each) for each in range(sources)],
                 row=row,
-                tally=self._tallies[mine],
-                sums=self._sums[mine] if self._sums else None,
+                tally=self._tallies[mine.start : mine.stop],
+                sums=self._sums[mine.start : mine.stop] if self._sums else None,
                 control=control,
                 report=self._report,
             ).run

@@ -1,11 +1,11 @@
 """A herd: one process with its share of the streams. Opens, reads, opens again.
 
-Invariants: at most `in_flight` streams are under way to being open; it never spins: it
-waits for a descriptor, or until the next stream is due; where events come fast, or opening
-is bounded by `in_flight`, it lets some gather first (Spread.pause). After a failure nothing
-is opened for a while, the longer the more rounds fail. A descriptor is closed only while its
-own event is handled or none are, so within a turn none gets a new owner before its event is
-used up.
+Invariants: at most `in_flight` streams are under way to being open; the first ones are opened
+when another herd has opened its own (Spread.at_once); it never spins: it waits for a
+descriptor, or until the next stream is due; where events come fast, or opening is bounded by
+`in_flight`, it lets some gather first (Spread.pause). After a failure nothing is opened for a
+while, the longer the more rounds fail. A descriptor is closed only while its own event is
+handled or none are, so within a turn none gets a new owner before its event is used up.
 
 May import: errors, tools.load, addresses, plan, queue, streams.
 """
@@ -39,6 +39,8 @@ COMPLAINTS = 5
 """Lines that a herd writes about streams that fail or are wrong; the rest is only counted."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds without opening after a failure, and at most."""
+LOOK = 0.1
+"""Seconds between two looks at how far the herd before is."""
 MOST_CAUGHT_UP = 0.1
 """Seconds of a given rate, of opens or of churn, that may be made up for at once."""
 
@@ -78,6 +80,8 @@ class Herd:
         addresses: Addresses,
         number: int,
         *,
+        first: int,
+        before: "memoryview[int] | None",
         sources: Sequence[str],
         row: "memoryview[int]",
         tally: "memoryview[int]",
@@ -85,12 +89,17 @@ class Herd:
         control: int,
         report: int,
     ) -> None:
+        """Its first stream is the `first` of all; it begins when the herd whose row is `before` is
+        nearly done."""
         streams = len(tally)
         self._plan = plan
         self._spread = spread
         self._addresses = addresses
         self._headers = headers(plan.headers)
         self._number = number
+        self._first = first
+        self._before = before
+        self._in_flight = spread.first_in_flight
         self._sources = sources
         self._row = row
         self._control = control
@@ -108,7 +117,7 @@ class Herd:
         self._paused_until = 0.0
         self._interval = spread.herds / plan.rate if plan.rate else 0.0
         self._churn = spread.herds / plan.churn if plan.churn else math.inf
-        # herds take turns: the first stream of the n-th herd is the n-th of all
+        # at a given rate herds take turns
         self._next_open = time.monotonic() + number * self._interval / spread.herds
         self._next_leave = math.inf
         self._left = 0  # streams that have left, of the churn
@@ -119,9 +128,10 @@ class Herd:
         poll, streams, row, spread = self._poller.poll, self._streams, self._row, self._spread
         phases, feed, read, now = streams.phase, streams.feed, os.read, time.time_ns
         since, events, gather = time.monotonic(), 0, False
+        ready: list[tuple[int, int]] = []
         while not self._stopped:
             size, messages = 0, streams.messages
-            if gather:
+            if gather and len(ready) < MAX_EVENTS:
                 time.sleep(spread.pause)
             ready = poll(self._timeout(), MAX_EVENTS)
             for fd, _ in ready:
@@ -154,7 +164,7 @@ class Herd:
             events += len(ready)
             took = time.monotonic() - since
             if took >= spread.pause:
-                full = len(self._opening) >= max(WORTH, spread.in_flight)
+                full = len(self._opening) >= max(WORTH, self._in_flight)
                 gather = full or spread.gathers(events / took)
                 since, events = since + took, 0
 
@@ -166,7 +176,9 @@ class Herd:
         waits = [self._next_leave - now] if self._next_leave < math.inf else []
         if self._opening:
             waits.append(next(iter(self._opening.values())) + self._plan.timeout - now)
-        if len(self._opening) < self._spread.in_flight:
+        if self._before is not None:
+            waits.append(LOOK)
+        elif len(self._opening) < self._in_flight:
             due = self._queue.next_due(now)
             if due is not None:
                 waits.append(max(due, self._next_open - now, self._paused_until - now))
@@ -177,13 +189,17 @@ class Herd:
         row, opening, queue = self._row, self._opening, self._queue
         if not (opening or queue or row[Field.WAITING]):
             return
+        if self._before is not None:
+            if self._before[Field.WAITING] > self._in_flight:
+                return
+            self._before = None
         now = time.monotonic()
         while opening:
             fd, since = next(iter(opening.items()))
             if since + self._plan.timeout > now:
                 break
             self._fail(fd, Reason.TIMEOUT, f"No answer in {self._plan.timeout:g} s.")
-        while len(opening) < self._spread.in_flight and now >= self._paused_until:
+        while len(opening) < self._in_flight and now >= self._paused_until:
             if self._interval and now < self._next_open:
                 break
             stream = queue.pop(now)
@@ -191,7 +207,9 @@ class Herd:
                 break
             self._next_open = max(self._next_open + self._interval, now - MOST_CAUGHT_UP)
             self._connect(stream, now)
-        row[Field.WAITING] = len(queue) + len(opening)
+        row[Field.WAITING] = waiting = len(queue) + len(opening)
+        if not waiting:
+            self._in_flight = self._spread.in_flight
 
     def _connect(self, stream: int, now: float) -> None:
         server, path = self._addresses[self._index(stream)]
@@ -374,7 +392,7 @@ class Herd:
 
     def _index(self, stream: int) -> int:
         """Which of all streams this one is."""
-        return stream * self._spread.herds + self._number
+        return self._first + stream
 
 
 def _reset(fd: int) -> None:

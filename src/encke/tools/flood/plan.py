@@ -25,6 +25,11 @@ ALL_IN_FLIGHT = 3072
 """The same for all herds together: below the backlog of 4096 that servers have at most by
 default (net.core.somaxconn), else the kernel drops connections, and each costs a second."""
 
+AT_ONCE = 8
+"""Herds that open their first streams at the same time, if no rate is given: fifty that take turns
+on a few cores find none of their data in the caches, on either side. The next one begins when one
+is nearly done."""
+
 TURNS = 2_500
 """Turns a second of all herds together, while they let events gather: each of 50 herds would else
 be woken for each message, and switching between them would cost more than reading."""
@@ -76,6 +81,10 @@ class Spread(msgspec.Struct, frozen=True):
     in_flight: int
     sources: int
     """Source addresses of a herd; 0: it needn't have one of its own."""
+    at_once: int
+    """Herds that open their first streams at the same time."""
+    first_in_flight: int
+    """What stands for `in_flight` meanwhile."""
 
     @property
     def pause(self) -> float:
@@ -86,9 +95,9 @@ class Spread(msgspec.Struct, frozen=True):
         """Whether a herd to which so many events a second come lets them gather."""
         return rate * self.pause >= WORTH
 
-    def share(self, herd: int, streams: int) -> int:
-        """How many of `streams` a herd has: stream k belongs to herd k modulo `herds`."""
-        return len(range(herd, streams, self.herds))
+    def share(self, herd: int, streams: int) -> range:
+        """Which of `streams` a herd has: some that follow each other."""
+        return range(herd * streams // self.herds, (herd + 1) * streams // self.herds)
 
 
 def spread(plan: Plan, streams: int, files: int, ports: int) -> Spread:
@@ -100,7 +109,18 @@ def spread(plan: Plan, streams: int, files: int, ports: int) -> Spread:
     if most < 1:
         raise BadSettings(f"A process may have {files} open files here; raise it (ulimit -n).")
     herds = -(-streams // min(plan.per_process or most, most))
-    in_flight = plan.in_flight or max(1, min(IN_FLIGHT, ALL_IN_FLIGHT // herds))
+    at_once = herds if plan.rate else min(herds, AT_ONCE)
     waiting = plan.churn / 2 * TIME_WAIT
     sources = math.ceil((streams + waiting) / herds / ports)
-    return Spread(herds, in_flight, sources if herds > 1 or sources > 1 else 0)
+    return Spread(
+        herds,
+        in_flight=plan.in_flight or _in_flight(herds),
+        sources=sources if herds > 1 or sources > 1 else 0,
+        at_once=at_once,
+        first_in_flight=plan.in_flight or _in_flight(at_once),
+    )
+
+
+def _in_flight(herds: int) -> int:
+    """Of each of so many that open at the same time."""
+    return max(1, min(IN_FLIGHT, ALL_IN_FLIGHT // herds))
