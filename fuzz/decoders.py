@@ -132,7 +132,7 @@ def check_http(data: bytes) -> Outcome:
         )
     last = http_grammar(events)
     if last is not None and parser.between_requests:
-        more = parser.feed(b"GET / HTTP/1.1\r\n\r\n")
+        more = parser.feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         hold(not last.keep_alive or more[-1] is END, f"kept alive, but next comes {more!r}")
     bounded(data, (b"a", b"0", b" ", b"a:b\r\n", b"\r\n"), RequestParser(LIMIT).feed)
     return tuple(

@@ -40,6 +40,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     control: Annotated[
         str, _described("Address of the control port (state, metrics), HOST:PORT.")
     ] = "127.0.0.1:8001"
+    control_connections: Annotated[
+        Annotated[int, Meta(ge=1, le=15_000)],
+        _described("Connections that the control port may have at the same time."),
+    ] = 1_000
     api_key: Annotated[
         str,
         _described(

@@ -206,7 +206,8 @@ HALF = {
     "no body": SEND + b"Content-Length: 10\r\n\r\n",
     "half a chunk": SEND + b"Transfer-Encoding: chunked\r\n\r\n5\r\nab",
     "no last chunk": SEND + b"Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n",
-    "half an NDJSON body": b"POST /send HTTP/1.1\r\nContent-Length: 99\r\n\r\n" + b'{"id": "1"',
+    "half an NDJSON body": b"POST /send HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n"
+    b'{"id": "1"',
     "half of the second": post("/send/1", b"x") + b"POST /send/1 HT",
 }
 

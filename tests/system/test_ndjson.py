@@ -70,7 +70,8 @@ def test_a_long_body_in_odd_pieces(address: Address, framing: str) -> None:
     def work() -> None:
         with Raw(address) as sender:
             if framing == "length":
-                sender.send(f"POST /send HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+                length = f"Content-Length: {len(body)}"
+                sender.send(f"POST /send HTTP/1.1\r\nHost: a\r\n{length}\r\n\r\n".encode())
             else:
                 sender.send(request("POST", "/send", "Transfer-Encoding: chunked"))
             start = 0

@@ -131,7 +131,8 @@ def test_expect_continue(address: Address) -> None:
 
 def test_expect_is_refused_before_the_body(address: Address) -> None:
     """A sender that asks first is told at once if the body would be too large."""
-    head = f"POST /send/1 HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: {MIB + 1}\r\n\r\n"
+    fields = f"Host: a\r\nExpect: 100-continue\r\nContent-Length: {MIB + 1}"
+    head = f"POST /send/1 HTTP/1.1\r\n{fields}\r\n\r\n"
     assert str(MIB) in ask(address, head.encode()).problem(413)
 
 

@@ -127,7 +127,7 @@ def test_while_it_is_ending(gateways: str, timeout: float) -> None:
     flags = ("--gateways", gateways, "--drain-timeout", str(timeout))
     with Node(*flags) as node, Raw(node.address) as straggler:
         assert node.get("/health") == (200, b'{"status":"ready"}')
-        straggler.send(b"POST /send/1 HTTP/1.1\r\nContent-Length: 5\r\n\r\n")
+        straggler.send(b"POST /send/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
         node.until(lambda state: state.requests == 1, "it was read")
         began = time.monotonic()
         node.signal(signal.SIGTERM)

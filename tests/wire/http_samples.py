@@ -7,6 +7,7 @@ from encke.wire.request import END, Event, Request
 
 from .ways import Feed
 
+HOST = b"Host: a"
 NEXT = b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
@@ -26,6 +27,11 @@ def joined(events: list[Event]) -> list[Event]:
 
 
 def request(*fields: bytes, line: bytes = b"GET /test/1 HTTP/1.1", body: bytes = b"") -> bytes:
+    """Of HTTP/1.1 it has a Host, behind the given fields if none of them is one."""
+    if line.endswith(b" HTTP/1.1") and not any(
+        field.lower().startswith(b"host") for field in fields
+    ):
+        fields = (*fields, HOST)
     return b"\r\n".join((line, *fields)) + b"\r\n\r\n" + body
 
 
@@ -46,6 +52,11 @@ FIVE = Request(b"POST", b"/send/1", {b"content-length": b"5"}, False)
 
 READ: dict[str, tuple[bytes, list[Event]]] = {
     "no header": (request(), [a_get(), END]),
+    "an empty host": (request(b"Host:"), [a_get(), END]),
+    "no host, as HTTP/1.0 has it": (
+        request(b"Connection: keep-alive", line=b"GET /test/1 HTTP/1.0"),
+        [Request(b"GET", b"/test/1", {b"connection": b"keep-alive"}, True, False), END],
+    ),
     "headers of no interest": (request(b"Host: a", b"X-Y: z"), [a_get(), END]),
     "a header of interest": (
         request(b"ORIGIN: https://a.example"),
@@ -158,6 +169,12 @@ REFUSED: dict[str, tuple[bytes, int]] = {
         post(b"Transfer-Encoding: chunked", b"Transfer-Encoding: gzip"),
         400,
     ),
+    # whom it is for (RFC 9112, 3.2)
+    "no host": (b"GET /test/1 HTTP/1.1\r\nX: y\r\n\r\n", 400),
+    "no host, and it closes": (b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", 400),
+    "two hosts": (request(b"Host: a", b"Host: b"), 400),
+    "the same host twice": (request(b"Host: a", b"host: a"), 400),
+    "a list of hosts": (request(b"Host: a, b"), 400),
     # line ends and folding (RFC 9112, 2.2, 5.1, 5.2)
     "LF behind the request line": (b"GET / HTTP/1.1\nHost: a\r\n\r\n", 400),
     "LF behind a header": (b"GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n", 400),

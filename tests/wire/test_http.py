@@ -176,7 +176,7 @@ def test_an_ignored_upgrade_loses_no_body(framing: bytes, body: bytes) -> None:
 def test_connect_is_the_last_request() -> None:
     """What follows a CONNECT can't be told from a tunnel's bytes: the connection ends."""
     parser = RequestParser()
-    first, end = parser.feed(b"CONNECT example.org:80 HTTP/1.1\r\n\r\n")
+    first, end = parser.feed(b"CONNECT example.org:80 HTTP/1.1\r\nHost: a\r\n\r\n")
     assert isinstance(first, Request)
     assert end is END
     assert not first.keep_alive

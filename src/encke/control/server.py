@@ -3,7 +3,7 @@
 Invariants: the row says READY only while connections are accepted; the signals'
 handlers are ours, so `serve` returns where uvicorn alone would die of the signal again.
 
-May import: app, settings, scoreboard.
+May import: app, protocol, settings, scoreboard.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import time
+from functools import partial
 
 from uvicorn.config import Config
 from uvicorn.server import Server
@@ -20,6 +21,7 @@ from uvicorn.server import Server
 from ..scoreboard import Field, Row, Scoreboard, State
 from ..settings import Settings
 from .app import Control
+from .protocol import Limited
 
 SHUTDOWN_SECONDS = 1
 """Time for answers under way once the process is to end; a scrape takes milliseconds."""
@@ -64,7 +66,7 @@ def serve(
     config = Config(
         control.application(),
         loop="asyncio",
-        http="httptools",
+        http=partial(Limited, settings=settings),  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         log_config=None,

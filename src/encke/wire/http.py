@@ -28,7 +28,7 @@ METHODS = frozenset(b"GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH".spli
 """The methods of RFC 9110 and RFC 5789; any other is unknown here (501)."""
 
 _KEPT_HEADERS = frozenset(
-    b"authorization connection content-length content-type expect origin proxy-connection"
+    b"authorization connection content-length content-type expect host origin proxy-connection"
     b" transfer-encoding".split()
 )
 
@@ -166,6 +166,9 @@ class RequestParser:
                 detail = f"HTTP/{version} isn't spoken here; use HTTP/1.1."
                 raise _Refused(Refusal(505, detail))
             is_http_10 = version == "1.0"
+        host = headers.pop(b"host", b"" if is_http_10 else b",")
+        if b"," in host:  # none; or several, joined by what no name of a host has in it
+            raise _Refused(_one_host())
         self._request = Request(method, self._target, headers, is_http_10)
         self._events.append(self._request)
 
@@ -223,6 +226,11 @@ class RequestParser:
 
 def _unknown_method() -> Refusal:
     return Refusal(501, "The method is unknown; use GET, HEAD or POST.")
+
+
+def _one_host() -> Refusal:
+    """RFC 9112, 3.2."""
+    return Refusal(400, "HTTP/1.1 wants exactly one Host header; send it.")
 
 
 def percent_decoded(part: bytes) -> bytes:
