@@ -64,6 +64,7 @@ class Streams:
     def log_in(self, exchange: Exchange) -> None:
         """Ask the router; `logged_in` goes on."""
         assert exchange.login is not None
+        exchange.parser.close()  # half of what it weighs, while very many wait
         fd, columns = exchange.fd, self._connections.columns
         columns.set_user(fd, exchange.login.user)
         columns.kind[fd] = LOGGING_IN
