@@ -3,17 +3,17 @@
 Invariants: a descriptor is open here exactly if its row isn't FREE. Closing is the
 only way out of a row, and leaves nothing behind: row, outbox, exchange, login.
 
-May import: columns, exchange, outbox, poller, port, settings, scoreboard, wire.
+May import: columns, exchange, outbox, poller, port, sockets, settings, scoreboard, wire.
 """
 
 import math
 import os
-import socket
 
 from ..scoreboard import Field
 from ..settings import Settings
 from ..wire.http import RequestParser
 from ..wire.known_heads import KnownHeads
+from . import sockets
 from .columns import AWAKE, FREE, IDLE, LINGERING, LOGGING_IN, NEW, STREAM, Columns
 from .exchange import Exchange
 from .outbox import Outbox
@@ -127,15 +127,11 @@ class Connections:
         self.paused.discard(fd)
         self.columns.kind[fd] = LINGERING
         self.columns.deadline[fd] = self.now + ticks(2)
-        connection = socket.socket(fileno=fd)
         try:
-            connection.shutdown(socket.SHUT_WR)
+            sockets.end_writing(fd)
             self.poller.want_read(fd)
         except OSError:
-            connection.detach()
             self.close(fd)
-            return
-        connection.detach()
 
     def close(self, fd: int) -> None:
         """Close the connection of row `fd`, whatever it is doing."""

@@ -35,11 +35,16 @@ SLOW_PAUSE = 0.01
 """Seconds between two looks at those who are slow: that have been deferred, or took too long."""
 
 SLOW_AT_ONCE = 4
-"""Of each kind, how many get their turn at such a look, after the messages of this turn have left:
-some 0.2 ms of work, the longest that an attack can hold up a message."""
+"""How many that have been deferred get their turn at such a look, after the messages of this turn
+have left; and how many that took too long, at most."""
+
+SLOW_CROWD = 128
+"""Who took too long is dealt with one at a look, which is 0.1 ms of work, the longest that an
+attack should hold up a message; of a crowd one more for each so many who wait."""
 
 _SLOW_REST = 0.001
-"""Seconds until the next look if there are more of them: so 4,000 a second get their turn."""
+"""Seconds until the next look if there are more of them: so 4,000 a second of those who have been
+deferred get their turn."""
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _JUNK = 64 * 1024
@@ -206,7 +211,7 @@ class Gateway:
     def _expire(self) -> None:
         """Deal with some of those that took too long; the others have their turn a bit later."""
         columns = self._connections.columns
-        for _ in range(min(SLOW_AT_ONCE, len(self._expired))):
+        for _ in range(min(SLOW_AT_ONCE, -(-len(self._expired) // SLOW_CROWD))):
             fd = self._expired.popleft()
             if 0 < columns.deadline[fd] <= self._connections.now:  # still, and not done with
                 self._requests.expired(fd)

@@ -54,12 +54,17 @@ class Requests:
         self._handling: Exchange | None = None
         """The exchange whose events are being handled: it goes on afterwards, by itself."""
         self._delivered: dict[int, bytes] = {}
+        self._too_slow = b""
+        """The answer to who doesn't end a request's head; the same for very many at a time."""
         self.tick()
 
     def tick(self) -> None:
         """A second may have passed: date the answers anew."""
         self._date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime()).encode()
         self._delivered.clear()
+        self._too_slow = problem_response(
+            TIMEOUT.status, TIMEOUT.detail, date=self._date, close=True
+        )
 
     def begin_turn(self) -> None:
         """Share BULK_SIZE among as many NDJSON bodies as there were in the last turn."""
@@ -115,8 +120,13 @@ class Requests:
             connections.columns.kind[fd] = AWAKE
             connections.router.logout(connections.columns.handle[fd])
             self.refused(Answer(exchange), UNAVAILABLE)
-        else:
+        elif exchange.request is not None:
             self.refused(exchange.body or Answer(exchange), TIMEOUT)
+        else:
+            self._counts[Field.BAD_REQUESTS] += 1
+            answer = Answer(exchange)
+            answer.data = self._too_slow
+            self._answered(answer)
 
     # what senders call (senders.Replies)
 

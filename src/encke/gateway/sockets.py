@@ -1,4 +1,6 @@
-"""How a client that is gone without a word is found: by TCP, when it's told to look.
+"""A connection's socket: how its writing side ends; how a client that is gone is found.
+
+Who is gone without a word is found by TCP, when it's told to look.
 
 The kernel's own keepalive timers don't do for very many connections. It rounds a timer of
 a minute to two seconds, and fires those of one round at once: of a million, 30,000 probes
@@ -36,8 +38,22 @@ def probe(fd: int) -> None:
     A timer that is set anew fires at once if the silence is longer than its time; then
     it's set to the interval, which is _NEVER.
     """
-    connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)
+    connection = _borrowed(fd)
     try:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
     finally:
         connection.detach()
+
+
+def end_writing(fd: int) -> None:
+    """Tell the client that nothing more comes. Raises OSError if it has gone."""
+    connection = _borrowed(fd)
+    try:
+        connection.shutdown(socket.SHUT_WR)
+    finally:
+        connection.detach()
+
+
+def _borrowed(fd: int) -> socket.socket:
+    """An object for a descriptor, to be detached; of which kind it is needn't be asked."""
+    return socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)
