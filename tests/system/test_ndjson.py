@@ -116,13 +116,14 @@ BAD_LINES = {
 @pytest.mark.parametrize("bad", BAD_LINES.values(), ids=BAD_LINES.keys())
 def test_a_bad_line(address: Address, bad: bytes) -> None:
     """A bad line is named by its number, and why; those before it were sent, none after it."""
-    with stream(address, "bad") as listener:
-        body = line("bad", "1") + b"\n" + line("bad", "2") + bad + line("bad", "never")
+    id = f"bad-{list(BAD_LINES.values()).index(bad)}"  # see test_too_long_line
+    with stream(address, id) as listener:
+        body = line(id, "1") + b"\n" + line(id, "2") + bad + line(id, "never")
         answer = ask(address, post("/send", body))
         assert "4" in answer.problem(400)
         told = answer.json()
         assert (told["line"], told["accepted"], told["delivered"]) == (4, 2, 2)
-        assert send(address, "bad", "next") == 1
+        assert send(address, id, "next") == 1
         for number, message in enumerate((b"1", b"2", b"next"), 1):
             assert listener.chunk() == b"Recvd msg #%d: '%b'\n" % (number, message)
 
@@ -155,8 +156,9 @@ def test_longest_line(address: Address) -> None:
 @pytest.mark.parametrize("ended", [True, False])
 def test_too_long_line(address: Address, ended: bool) -> None:
     """A longer one is a bad line, and named as such, even before its end comes."""
-    with stream(address, "long") as listener, Raw(address) as sender:
-        body = line("long", "before") + line("long", "x" * MIB)
+    id = f"long-{ended}"  # the stream of the one before may still be on its way out
+    with stream(address, id) as listener, Raw(address) as sender:
+        body = line(id, "before") + line(id, "x" * MIB)
         if ended:
             sender.send(post("/send", body))
         else:
