@@ -18,7 +18,7 @@ LOAD = (
     b"Content-Type: application/x-ndjson\r\n\r\n"
 )
 LIMIT = 1024
-TIMEOUT = 0.6
+TIMEOUT = 1.5
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,10 @@ def test_no_second_answer(strict: Alone) -> None:
     request = LOAD.replace(b"/subscriptions", b"/health") + b"0\r\nX: "
     with connected(strict) as connection:
         connection.sendall(request)
-        assert connection.recv(65536).startswith(b"HTTP/1.1 405 ")
+        answer = b""
+        while not answer.endswith(b"}"):  # of the body
+            answer += connection.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 405 ")
         connection.sendall(b"a" * LIMIT)
         assert until_end(connection) == b""
 
@@ -150,7 +153,7 @@ def test_a_body_that_stalls(strict: Alone) -> None:
         began = time.monotonic()
         line = b'{"subscriber": "1", "publisher": "2"}\n'
         for _ in range(4):
-            time.sleep(TIMEOUT / 2)
+            time.sleep(TIMEOUT / 3)
             connection.sendall(b"%x\r\n%b\r\n" % (len(line), line))
         last = time.monotonic()
         answer = until_end(connection)
