@@ -19,20 +19,15 @@ def problem(
     status: int, detail: str, headers: Mapping[str, str] | None = None, **members: object
 ) -> Response:
     """The answer that says what is wrong, in a sentence on what to do; `members` say more."""
-    content = body(status, detail, **members)
-    return Response(content, status, headers, media_type="application/problem+json")
-
-
-def body(status: int, detail: str, **members: object) -> bytes:
-    """The JSON of such an answer."""
-    return msgspec.json.encode(
-        {
-            "type": "about:blank",
-            "title": HTTPStatus(status).phrase,
-            "status": status,
-            "detail": detail,
-            **members,
-        }
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        **members,
+    }
+    return Response(
+        msgspec.json.encode(body), status, headers, media_type="application/problem+json"
     )
 
 

@@ -6,10 +6,11 @@ that wait behind another on one connection. Who goes beyond one of them is told 
 problem, and the connection ends. Such a refusal is written at once, also if earlier answers on
 the connection are still owed: who pipelines more than he may loses them.
 
-May import: settings, problems.
+May import: settings, wire, problems.
 """
 
 import asyncio
+from email.utils import formatdate
 from http import HTTPStatus
 
 import httptools
@@ -18,13 +19,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from ..settings import Settings
-from .problems import RETRY_AFTER, body
+from ..wire.http import LINE_ENDS
+from ..wire.response import Headers, problem
+from .problems import RETRY_AFTER
 
 PIPELINED = 16
 """Requests that may wait for the answer to an earlier one on their connection."""
-
-_LINE_ENDS = 14
-"""Bytes of a head besides method, target and fields: two blanks, HTTP/1.1, two line ends."""
 
 
 class _Refused(Exception):
@@ -67,7 +67,7 @@ class Limited(HttpToolsProtocol):
             self._refuse(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 f"{most} connections are open here (--control-connections); try again later.",
-                b"Retry-After: " + RETRY_AFTER.encode() + b"\r\n",
+                ((b"Retry-After", RETRY_AFTER.encode()),),
             )
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -100,7 +100,7 @@ class Limited(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = self._unread = True
-        self._fields = _LINE_ENDS
+        self._fields = LINE_ENDS
         self._wait(self._settings.head_timeout)
 
     def on_url(self, url: bytes) -> None:
@@ -167,7 +167,7 @@ class Limited(HttpToolsProtocol):
                 HTTPStatus.REQUEST_TIMEOUT, "The request came too slowly; send it in one go."
             )
 
-    def _refuse(self, status: HTTPStatus, detail: str, header: bytes = b"") -> None:
+    def _refuse(self, status: HTTPStatus, detail: str, headers: Headers = ()) -> None:
         """Say why, unless an answer has begun; then end the connection."""
         self._done_waiting()
         if self.transport.is_closing():
@@ -176,10 +176,6 @@ class Limited(HttpToolsProtocol):
         if cycle is None or (
             cycle.response_complete if self._in_head else not cycle.response_started
         ):
-            content = body(status, detail)
-            self.transport.write(
-                b"HTTP/1.1 %d %b\r\nContent-Type: application/problem+json\r\n%b"
-                b"Content-Length: %d\r\nConnection: close\r\n\r\n%b"
-                % (status, status.phrase.encode(), header, len(content), content)
-            )
+            date = formatdate(usegmt=True).encode()
+            self.transport.write(problem(status, detail, date=date, headers=headers, close=True))
         self.transport.close()

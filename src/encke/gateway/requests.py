@@ -54,17 +54,16 @@ class Requests:
         self._handling: Exchange | None = None
         """The exchange whose events are being handled: it goes on afterwards, by itself."""
         self._delivered: dict[int, bytes] = {}
-        self._too_slow = b""
-        """The answer to who doesn't end a request's head; the same for very many at a time."""
+        self._refusals: dict[tuple[Problem, bool], bytes] = {}
+        """What was answered in this second to who has no request under way: the same for very many
+        at a time."""
         self.tick()
 
     def tick(self) -> None:
         """A second may have passed: date the answers anew."""
         self._date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime()).encode()
         self._delivered.clear()
-        self._too_slow = problem_response(
-            TIMEOUT.status, TIMEOUT.detail, date=self._date, close=True
-        )
+        self._refusals.clear()
 
     def begin_turn(self) -> None:
         """Share BULK_SIZE among as many NDJSON bodies as there were in the last turn."""
@@ -120,13 +119,8 @@ class Requests:
             connections.columns.kind[fd] = AWAKE
             connections.router.logout(connections.columns.handle[fd])
             self.refused(Answer(exchange), UNAVAILABLE)
-        elif exchange.request is not None:
-            self.refused(exchange.body or Answer(exchange), TIMEOUT)
         else:
-            self._counts[Field.BAD_REQUESTS] += 1
-            answer = Answer(exchange)
-            answer.data = self._too_slow
-            self._answered(answer)
+            self.refused(exchange.body or Answer(exchange), TIMEOUT)
 
     # what senders call (senders.Replies)
 
@@ -168,15 +162,21 @@ class Requests:
         request = exchange.request
         if request is not None and exchange.body is answer and request.has_body:
             exchange.closing = True  # rather than read the rest of a body that nobody wants
-        answer.data = problem_response(
-            problem.status,
-            problem.detail,
-            date=self._date,
-            headers=problem.headers,
-            close=exchange.closing,
-            head_only=request is not None and request.method == b"HEAD",
-            more=more,
-        )
+        known = (problem, exchange.closing) if request is None and more is None else None
+        if known in self._refusals:
+            answer.data = self._refusals[known]
+        else:
+            answer.data = problem_response(
+                problem.status,
+                problem.detail,
+                date=self._date,
+                headers=problem.headers,
+                close=exchange.closing,
+                head_only=request is not None and request.method == b"HEAD",
+                more=more,
+            )
+            if known is not None:
+                self._refusals[known] = answer.data
         self._answered(answer)
 
     def _answered(self, answer: Answer) -> None:

@@ -32,7 +32,7 @@ _KEPT_HEADERS = frozenset(
     b" transfer-encoding".split()
 )
 
-_LINE_ENDS = 14
+LINE_ENDS = 14
 """Bytes of a request line and head besides method, target and fields: two blanks,
 HTTP/1.1 and two line ends."""
 
@@ -116,7 +116,7 @@ class RequestParser:
     def on_message_begin(self) -> None:
         self.between_requests = False
         self._in_head = True
-        self._field_bytes = _LINE_ENDS
+        self._field_bytes = LINE_ENDS
         self._target = b""
         self._headers = {}
 
