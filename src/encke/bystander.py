@@ -25,7 +25,7 @@ from .cluster.options import LinkOptions
 from .cluster.servers import Server, parse
 from .errors import FrameError, Interrupted, SendError, Unreachable
 from .wire import nodes
-from .wire.link import Verb
+from .wire.message import Verb
 from .wire.nodes import Answer, Heartbeat
 from .wire.subjects import Subjects, token
 

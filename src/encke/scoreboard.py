@@ -65,7 +65,7 @@ class Field(enum.IntEnum):
     SUBSCRIBERS_READ = enum.auto()  # subscribers that the friends' store named
     LOOKUPS_FAILED = enum.auto()  # publications whose subscribers it couldn't name
     FORWARDED = enum.auto()  # messages handed on to NATS
-    KEPT = enum.auto()  # messages that should have been, and couldn't
+    UNFORWARDED = enum.auto()  # messages that should have been, and couldn't
     RECEIVED = enum.auto()  # messages of other nodes, taken
     DROPPED = enum.auto()  # messages of other nodes, not taken
     NATS_LOST = enum.auto()  # links to NATS that were lost

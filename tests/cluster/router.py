@@ -11,7 +11,7 @@ from encke.cluster.link import State
 from encke.cluster.options import LinkOptions
 from encke.cluster.peers import Peers
 from encke.reactor.loop import Reactor
-from encke.wire.link import Verb
+from encke.wire.message import Verb
 from encke.wire.nodes import Figures
 from encke.wire.subjects import Subjects
 

@@ -13,7 +13,7 @@ from reactor.turning import run_until
 from encke.cluster.link import State
 from encke.reactor.loop import Reactor
 from encke.wire import nats
-from encke.wire.link import Verb
+from encke.wire.message import Verb
 from encke.wire.subjects import Subjects
 
 from .member import OPTIONS

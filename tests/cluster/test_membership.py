@@ -19,7 +19,7 @@ from encke.cluster import peers as peers_module
 from encke.cluster.link import State
 from encke.reactor.loop import Reactor
 from encke.wire import nodes
-from encke.wire.link import Verb
+from encke.wire.message import Verb
 
 from .nats_py import NatsPy
 from .nats_server import NatsServer

@@ -13,7 +13,7 @@ from reactor.turning import run_until
 from encke.cluster import peers as peers_module
 from encke.reactor.loop import Reactor
 from encke.wire import nodes
-from encke.wire.link import Status, Verb
+from encke.wire.message import Status, Verb
 from encke.wire.nats import Message
 
 from .member import OPTIONS
@@ -66,9 +66,9 @@ def test_what_comes_together_is_taken_together(shared: NatsServer, node: Joined)
 def test_without_a_link_messages_are_kept(node: Joined) -> None:
     """The sender is told that they weren't handed on."""
     alone = node("nats://127.0.0.1:9", ready=False)
-    assert alone.peers.forward(SEND, [b"1", b"2"], [b"a", b"b"]) == bytes([Status.KEPT] * 2)
+    assert alone.peers.forward(SEND, [b"1", b"2"], [b"a", b"b"]) == bytes([Status.UNFORWARDED] * 2)
     assert not alone.peers.ask(SEND, b"1", b"a", 1)
-    assert alone.peers.tally.kept == 3
+    assert alone.peers.tally.unforwarded == 3
 
 
 def test_of_a_batch_only_what_is_too_large_is_kept(tmp_path: Path, node: Joined) -> None:
@@ -76,9 +76,9 @@ def test_of_a_batch_only_what_is_too_large_is_kept(tmp_path: Path, node: Joined)
     with NatsServer(tmp_path, "max_payload: 2000") as server:
         sender, receiver = node(server.url), node(server.url, b"1")
         statuses = sender.peers.forward(SEND, [b"1"] * 3, [b"a", b"x" * 2001, b"x" * 2000])
-        assert statuses == bytes([Status.OK, Status.KEPT, Status.OK])
+        assert statuses == bytes([Status.OK, Status.UNFORWARDED, Status.OK])
         assert [len(message) for *_, message in receiver.until_came(2)] == [1, 2000]
-        assert (sender.peers.tally.forwarded, sender.peers.tally.kept) == (2, 1)
+        assert (sender.peers.tally.forwarded, sender.peers.tally.unforwarded) == (2, 1)
 
 
 def test_while_nats_takes_nothing_messages_are_kept(tmp_path: Path, node: Joined) -> None:
@@ -91,8 +91,8 @@ def test_while_nats_takes_nothing_messages_are_kept(tmp_path: Path, node: Joined
                 outcomes.append(sender.peers.forward(SEND, [b"1"], [b"x" * 65_536]))
                 sender.peers.link.write()
         assert outcomes[0] is None
-        assert outcomes[-1] == bytes([Status.KEPT])
-        assert sender.peers.tally.kept == sum(outcome is not None for outcome in outcomes)
+        assert outcomes[-1] == bytes([Status.UNFORWARDED])
+        assert sender.peers.tally.unforwarded == sum(outcome is not None for outcome in outcomes)
 
 
 # what any NATS client does

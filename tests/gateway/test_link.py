@@ -20,7 +20,8 @@ from encke.gateway.link import LinkedRouter
 from encke.gateway.port import Delivery, Target
 from encke.reactor.loop import Reactor
 from encke.router.dispatch import Dispatcher
-from encke.wire.link import FrameReader, Verb
+from encke.wire.link import FrameReader
+from encke.wire.message import Messages, Verb
 
 GATEWAY = 3
 
@@ -39,12 +40,7 @@ class Rows:
     def logged_in(self, handles: Iterable[int]) -> None:
         raise AssertionError("the router says nothing here")
 
-    def deliver(
-        self,
-        messages: Sequence[bytes],
-        targets: Sequence[Target],
-        publishers: Sequence[bytes] = (),
-    ) -> Delivery:
+    def deliver(self, messages: Messages, targets: Sequence[Target]) -> Delivery:
         raise AssertionError("nobody sends")
 
     def resume(self) -> None:

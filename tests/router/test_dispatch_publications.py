@@ -8,18 +8,8 @@ import pytest
 from encke.router import dispatch
 from encke.router.dispatch import PUBLISHED_UNDER_WAY, Dispatcher, Outgoing
 from encke.router.pace import LATELY, PAGE, PAGES, REST
-from encke.wire.link import (
-    Deliver,
-    Hello,
-    LoggedIn,
-    Login,
-    Ready,
-    Result,
-    Send,
-    Status,
-    Synced,
-    Verb,
-)
+from encke.wire.link import Deliver, Hello, LoggedIn, Login, Ready, Result, Send, Synced
+from encke.wire.message import Status, Verb
 
 from .test_dispatch import A1, B1, B2, C1, A, B, C, ack, delivers, linked, log_in, result
 
@@ -302,7 +292,7 @@ class Others:
 
     def forward(self, verb: Verb, ids: list[bytes], messages: list[bytes]) -> bytes | None:
         if not self.up:
-            return bytes([Status.KEPT] * len(ids))
+            return bytes([Status.UNFORWARDED] * len(ids))
         self.forwarded += [(verb, *pair) for pair in zip(ids, messages, strict=True)]
         self.room -= len(messages)
         self.congested |= self.room <= 0
@@ -380,7 +370,7 @@ def test_what_could_not_be_handed_on() -> None:
     dispatcher, others = joined()
     others.up = False
     sent = delivers(dispatcher.received(A, Send(1, [b"ben", b"ada"], [b"hi", b"hi"])))
-    kept = bytes([Status.KEPT] * 2)
+    kept = bytes([Status.UNFORWARDED] * 2)
     assert dispatcher.received(B, ack(sent[B])) == [(A, Result(1, array("I", [1, 0]), kept))]
 
 
@@ -406,7 +396,7 @@ def test_who_asks_for_all_gets_none_if_they_are_away() -> None:
     dispatcher, others = joined()
     others.up = False
     frame = Send(1, [b"ben"], [b"hi"], wait=True)
-    kept = [(A, Result(1, array("I", [0]), bytes([Status.KEPT])))]
+    kept = [(A, Result(1, array("I", [0]), bytes([Status.UNFORWARDED])))]
     assert dispatcher.received(A, frame) == kept
     assert dispatcher.received(A, publish(1, (b"ben", b"news"), wait=True)) == kept
     assert not wants_lookup(dispatcher)

@@ -23,9 +23,9 @@ from encke.wire.link import (
     Result,
     Send,
     Synced,
-    Verb,
     encode,
 )
+from encke.wire.message import Verb
 
 from .ways import PLACES, Feed, cut, fed, three_ways
 

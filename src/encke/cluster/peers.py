@@ -31,7 +31,7 @@ from .. import log
 from ..errors import BadUserId, FrameError
 from ..reactor.loop import Reactor
 from ..wire import nodes
-from ..wire.link import Status, Verb
+from ..wire.message import Status, Verb
 from ..wire.nats import Message
 from ..wire.nodes import Answer, Figures, Heartbeat
 from ..wire.subjects import Subjects, token, user_id
@@ -102,7 +102,7 @@ class Tally(msgspec.Struct):
 
     forwarded: int = 0
     """Handed on to NATS."""
-    kept: int = 0
+    unforwarded: int = 0
     """That should have been, and couldn't."""
     received: int = 0
     """From other nodes, taken."""
@@ -179,7 +179,7 @@ class Peers:
 
     def forward(self, verb: Verb, ids: list[bytes], messages: list[bytes]) -> bytes | None:
         """Hand `messages[k]` for `ids[k]` on to the nodes concerned. None: all were; else a
-        Status each, OK or KEPT."""
+        Status each, OK or UNFORWARDED."""
         subjects = self._subjects
         where = subjects.users(ids) if verb is Verb.SEND else subjects.publications(ids)
         try:
@@ -187,8 +187,8 @@ class Peers:
         except MessageTooLarge:
             return self._forward_what_fits(where, messages)
         except LinkError:
-            self.tally.kept += len(messages)
-            return bytes([Status.KEPT]) * len(messages)
+            self.tally.unforwarded += len(messages)
+            return bytes([Status.UNFORWARDED]) * len(messages)
         self.tally.forwarded += len(messages)
         return None
 
@@ -201,8 +201,8 @@ class Peers:
             self._origins.ours,
         )
         self.tally.forwarded += sum(fits)
-        self.tally.kept += len(fits) - sum(fits)
-        return bytes(Status.OK if fit else Status.KEPT for fit in fits)
+        self.tally.unforwarded += len(fits) - sum(fits)
+        return bytes(Status.OK if fit else Status.UNFORWARDED for fit in fits)
 
     def ask(self, verb: Verb, id: bytes, message: bytes, ticket: int) -> bool:
         """Hand one on to all nodes, each of which is to answer; `Client.answered` gets the
@@ -215,7 +215,7 @@ class Peers:
             reply = self._origins.reply + b"%d" % questions.next
             self.link.publish((begin + token(id),), (message,), reply)
         except LinkError:
-            self.tally.kept += 1
+            self.tally.unforwarded += 1
             return False
         self.tally.forwarded += 1
         questions.ask(ticket, self.members.nodes, time.monotonic(), self._settled_at)

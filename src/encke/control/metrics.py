@@ -42,7 +42,7 @@ _COUNTERS = {
     "subscribers_read": "Subscribers that the friends' store named.",
     "lookups_failed": "Publications whose subscribers the friends' store couldn't name.",
     "forwarded": "Messages handed on to other nodes.",
-    "kept": "Messages that should have been handed on to other nodes, and couldn't.",
+    "unforwarded": "Messages that should have been handed on to other nodes, and couldn't.",
     "received": "Messages of other nodes, taken.",
     "dropped": "Messages of other nodes that couldn't be taken.",
     "nats_lost": "Links to NATS that were lost.",

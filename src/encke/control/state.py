@@ -120,7 +120,7 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
     subscribers_read: int
     lookups_failed: int
     forwarded: int
-    kept: int
+    unforwarded: int
     received: int
     dropped: int
     nats_lost: int

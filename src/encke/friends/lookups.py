@@ -11,7 +11,7 @@ from .. import log
 from ..errors import StoreError
 from ..reactor.loop import Reactor
 from ..scoreboard import Field
-from ..wire.link import Status
+from ..wire.message import Status
 from .directory import Directory, Lookup, open_directory
 from .store import Page
 

@@ -34,11 +34,10 @@ from ..wire.link import (
     Ready,
     Result,
     Send,
-    Status,
     Synced,
-    Verb,
 )
-from .port import SEND, Client, Order, Sender, Target
+from ..wire.message import SEND, Messages, Order, Status, Verb
+from .port import Client, Sender, Target
 
 CUT = 1024 * 1024
 """Bytes of messages after which a SEND leaves before the turn's end."""
@@ -56,8 +55,7 @@ class _Batch(msgspec.Struct):
 
     order: Order
     senders: list[tuple[Sender, int]]
-    ids: list[bytes]
-    messages: list[bytes]
+    messages: Messages
     size: int = 0
 
     def lanes(self) -> "array[int]":
@@ -101,20 +99,17 @@ class LinkedRouter:
         if self._channel is not None:
             self._logout_handles.append(handle)
 
-    def send(
-        self, sender: Sender, ids: list[bytes], messages: list[bytes], order: Order = SEND
-    ) -> None:
+    def send(self, sender: Sender, messages: Messages, order: Order = SEND) -> None:
         if not self.available:
-            sender.failed(len(ids))
+            sender.failed(len(messages))
             return
         batch = self._gathering.get(order)
         if batch is None:
-            batch = self._gathering[order] = _Batch(order, [], [], [])
-        # an empty message counts too, or the window wouldn't see it
-        size = sum(map(len, messages)) + 64 * len(messages)
-        batch.senders.append((sender, len(ids)))
-        batch.ids += ids
-        batch.messages += messages
+            batch = self._gathering[order] = _Batch(order, [], Messages([], []))
+        size = messages.size
+        batch.senders.append((sender, len(messages)))
+        batch.messages.to += messages.to
+        batch.messages.data += messages.data
         batch.size += size
         self._bytes_under_way += size
         self.full = self._bytes_under_way >= self._window
@@ -144,9 +139,16 @@ class LinkedRouter:
         batch = self._gathering.pop(order)
         number = self._next_batch = (self._next_batch + 1) & 0xFFFFFFFF
         self._channel.send(
-            Send(number, batch.ids, batch.messages, order.verb, order.wait, batch.lanes())
+            Send(
+                number,
+                batch.messages.to,
+                batch.messages.data,
+                order.verb,
+                order.wait,
+                batch.lanes(),
+            )
         )
-        batch.ids, batch.messages = [], []
+        batch.messages = Messages([], [])
         self._under_way[number] = batch
 
     def _connect(self) -> None:
@@ -193,7 +195,7 @@ class LinkedRouter:
         if len(frame.handles) > len(frame.messages):  # someone has several connections here
             ends = accumulate(frame.counts, initial=0)
             targets = [frame.handles[start:end] for start, end in pairwise(ends)]
-        _, missed = self.client.deliver(frame.messages, targets, frame.publishers)
+        _, missed = self.client.deliver(Messages([], frame.messages, frame.publishers), targets)
         assert self._channel is not None
         # leaves after the turn's writes
         self._channel.send(Ack(frame.batch, array("I", chain.from_iterable(missed.items()))))
@@ -222,7 +224,7 @@ class LinkedRouter:
             settled = delivered = forwarded = 0
             failures: dict[Status, int] = {}
             for count, status in islice(outcomes, messages):
-                if status == Status.OK or (status == Status.KEPT and count):
+                if status == Status.OK or (status == Status.UNFORWARDED and count):
                     settled += 1
                     delivered += count
                     forwarded += status == Status.OK

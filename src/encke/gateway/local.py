@@ -16,8 +16,8 @@ from ..router.map import RouterMap
 from ..router.publications import Publication, Publications
 from ..scoreboard import Field
 from ..settings import Settings, friends_store
-from ..wire.link import Status, Verb
-from .port import SEND, Client, Order, Sender, Target
+from ..wire.message import OVERHEAD, SEND, Messages, Order, Status, Verb
+from .port import Client, Sender, Target
 
 DELIVERIES_A_TURN = 16_384
 """Connections written to for messages, a turn: some 100 ms of writes. What more there is
@@ -43,7 +43,7 @@ class LocalRouter:
         self._reactor = reactor
         self._map = RouterMap()
         self._budget = DELIVERIES_A_TURN
-        self._waiting: deque[tuple[Sender, list[bytes], list[bytes]]] = deque()
+        self._waiting: deque[tuple[Sender, Messages]] = deque()
         self._publications: Publications[_Published] = Publications()
         self.counts: dict[int, int] = dict.fromkeys(
             (Field.SUBSCRIBERS_READ, Field.LOOKUPS_FAILED), 0
@@ -65,15 +65,13 @@ class LocalRouter:
     def logout(self, handle: int) -> None:
         self._map.logout(handle)
 
-    def send(
-        self, sender: Sender, ids: list[bytes], messages: list[bytes], order: Order = SEND
-    ) -> None:
+    def send(self, sender: Sender, messages: Messages, order: Order = SEND) -> None:
         if order.verb is Verb.PUBLISH:
-            self._publish(sender, ids, messages)
+            self._publish(sender, messages)
         elif self.full:
-            self._waiting.append((sender, ids, messages))
+            self._waiting.append((sender, messages))
         else:
-            self._deliver(sender, ids, messages)
+            self._deliver(sender, messages)
 
     def flush(self) -> None:
         self._budget = DELIVERIES_A_TURN
@@ -94,16 +92,17 @@ class LocalRouter:
     def tick(self) -> None:
         pass
 
-    def _deliver(self, sender: Sender, ids: list[bytes], messages: list[bytes]) -> None:
+    def _deliver(self, sender: Sender, messages: Messages) -> None:
         """Deliver as much as the turn has room for; the rest waits."""
-        targets = list(map(self._map.find, ids))
+        targets = list(map(self._map.find, messages.to))
         end = len(targets)
         if end > self._budget or tuple in map(type, targets):
             end = self._room(targets)
             if end < len(targets):
                 self.full = True
-                self._waiting.append((sender, ids[end:], messages[end:]))
-                messages, targets = messages[:end], targets[:end]
+                ids, data = messages.to, messages.data
+                self._waiting.append((sender, Messages(ids[end:], data[end:])))
+                messages, targets = Messages(ids[:end], data[:end]), targets[:end]
         delivered, _ = self.client.deliver(messages, targets)
         sender.settled(end, delivered)
 
@@ -117,13 +116,14 @@ class LocalRouter:
 
     # publications
 
-    def _publish(self, sender: Sender, ids: list[bytes], messages: list[bytes]) -> None:
+    def _publish(self, sender: Sender, messages: Messages) -> None:
+        ids = messages.to
         published, lane = _Published(sender, array("I", bytes(4 * len(ids)))), sender.lane
         self._publications.add(
             Publication(published, index, id, message, lane)
-            for index, (id, message) in enumerate(zip(ids, messages, strict=True))
+            for index, (id, message) in enumerate(zip(ids, messages.data, strict=True))
         )
-        self._publishing += sum(map(_size, messages))
+        self._publishing += messages.size
         self.full |= self._publishing >= self._window
         self._reactor.again(0)
 
@@ -147,7 +147,7 @@ class LocalRouter:
                 elif target is not None:
                     handles.extend(target)
             delivered, _ = self.client.deliver(
-                (publication.message,), (handles,), (publication.publisher,)
+                Messages([], [publication.message], [publication.publisher]), (handles,)
             )
             published.delivered[index] += delivered
             if found.last:
@@ -162,4 +162,4 @@ class LocalRouter:
 
 def _size(message: bytes) -> int:
     """What a publication takes of the window; an empty one counts too, or nothing would."""
-    return len(message) + 64
+    return len(message) + OVERHEAD

@@ -10,26 +10,13 @@ May import: wire.link, for its words.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-import msgspec
-
-from ..wire.link import Status, Verb
+from ..wire.message import SEND, Messages, Order, Status
 
 Target = int | Iterable[int] | None
 """Whom a message goes to: one handle, several, or nobody."""
 
 Delivery = tuple[int, dict[int, int]]
 """Connections that got a message, in all; and by the message's index, those missed."""
-
-
-class Order(msgspec.Struct, frozen=True):
-    """What a sender wants done with his messages."""
-
-    verb: Verb
-    wait: bool = False
-    """Whether he wants to know how many connections of all nodes got them."""
-
-
-SEND = Order(Verb.SEND)
 
 
 class Sender(Protocol):
@@ -53,17 +40,9 @@ class Client(Protocol):
     def logged_in(self, handles: Iterable[int]) -> None:
         """These connections are reachable from now on."""
 
-    def deliver(
-        self,
-        messages: Sequence[bytes],
-        targets: Sequence[Target],
-        publishers: Sequence[bytes] = (),
-    ) -> Delivery:
-        """Write `messages[k]` to the connections `targets[k]` at the end of the turn.
-
-        Some may be missed, because they have gone meanwhile. With `publishers` they were
-        published: `messages[k]` by `publishers[k]`.
-        """
+    def deliver(self, messages: Messages, targets: Sequence[Target]) -> Delivery:
+        """Write each message to the connections at the same place in `targets`, at the end of the
+        turn. Some may be missed, because they have gone meanwhile."""
 
     def logins(self) -> Iterable[tuple[int, bytes]]:
         """(handle, user id) of every connection that is, or waits to be, logged in."""
@@ -97,14 +76,8 @@ class Router(Protocol):
     def logout(self, handle: int) -> None:
         """A connection is gone."""
 
-    def send(
-        self,
-        sender: Sender,
-        ids: list[bytes],
-        messages: list[bytes],
-        order: Order = SEND,
-    ) -> None:
-        """Send `messages[k]` to `ids[k]`; `sender` is told, maybe at once, maybe in parts."""
+    def send(self, sender: Sender, messages: Messages, order: Order = SEND) -> None:
+        """Take `messages`; `sender` is told what became of them, maybe at once, maybe in parts."""
 
     def flush(self) -> None:
         """Let go what has gathered during the turn."""

@@ -11,7 +11,7 @@ import os
 import time
 
 from ..scoreboard import Field
-from ..wire.link import Verb
+from ..wire.message import Verb
 from ..wire.request import END, Event, Refusal, Request
 from ..wire.response import CONTINUE, response
 from ..wire.response import problem as problem_response

@@ -18,11 +18,10 @@ import msgspec
 from ..errors import BadUserId
 from ..ids import is_user_id, user_id
 from ..wire.http import percent_decoded
-from ..wire.link import Verb
+from ..wire.message import SEND, Order, Verb
 from ..wire.request import Request
 from ..wire.response import Headers
 from ..wire.transports import TRANSPORTS
-from .port import SEND, Order
 
 
 class Problem(msgspec.Struct, frozen=True):

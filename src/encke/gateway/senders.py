@@ -7,9 +7,10 @@ May import: exchange, port, routes, wire.
 from typing import Protocol
 
 from ..wire import ndjson
-from ..wire.link import Status
+from ..wire.message import Messages as Columns
+from ..wire.message import Order, Status
 from .exchange import Answer, Exchange
-from .port import Order, Router
+from .port import Router
 from .routes import Problem
 
 _SOON = ((b"Retry-After", b"1"),)
@@ -21,7 +22,7 @@ UNAVAILABLE = Problem(
 )
 FAILURES = {
     None: UNAVAILABLE,
-    Status.KEPT: Problem(
+    Status.UNFORWARDED: Problem(
         503,
         "Nobody on this node got it, and it couldn't be handed on to the other nodes: the link "
         "to NATS is down or full, or the message is larger than NATS takes. Try again in a second.",
@@ -111,7 +112,7 @@ class Message(Answer):
             except UnicodeDecodeError:
                 self._replies.refused(self, NOT_UTF8)
                 return
-        self._router.send(self, [self._id], [data], self.order)
+        self._router.send(self, Columns([self._id], [data]), self.order)
 
     def settled(self, messages: int, delivered: int, forwarded: int = 0) -> None:
         """See port.Sender."""
@@ -183,7 +184,7 @@ class Messages(Answer):
         self._line += decoded.lines
         if decoded.ids:
             self._pending += len(decoded.ids)
-            self._router.send(self, decoded.ids, decoded.messages, self.order)
+            self._router.send(self, Columns(decoded.ids, decoded.messages), self.order)
         if decoded.bad is not None:
             self._refuse(decoded.bad.reason, decoded.bad.number)
 

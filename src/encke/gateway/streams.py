@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ..ids import SLOT_MASK
 from ..scoreboard import Field
+from ..wire.message import Messages
 from ..wire.request import Request
 from ..wire.response import LAST_CHUNK, chunk, status_line
 from ..wire.transports import TRANSPORTS, Transport
@@ -104,19 +105,13 @@ class Streams:
             connections.become_stream(exchange, login.kind)
             connections.outbox.queue(fd, login.head)
 
-    def deliver(
-        self,
-        messages: Sequence[bytes],
-        targets: Sequence[Target],
-        publishers: Sequence[bytes] = (),
-    ) -> Delivery:
+    def deliver(self, messages: Messages, targets: Sequence[Target]) -> Delivery:
         """Queue each message for its connections; see port.Client."""
         owners, kinds, numbers = self._handles, self._kinds, self._numbers
         outbox = self._connections.outbox
         delivered = index = 0
         missed: dict[int, int] = {}
-        for message, target in zip(messages, targets, strict=True):
-            publisher = publishers[index] if publishers else b""
+        for message, target in zip(messages.records(), targets, strict=True):
             shared: dict[int, bytes] | None = None  # encoded once for several connections
             if isinstance(target, int):
                 target = (target,)  # noqa: PLW2901
@@ -129,13 +124,13 @@ class Streams:
                 encode, counts = _ENCODERS[kind]
                 if counts:
                     number = numbers[fd] = numbers[fd] + 1 & 0xFFFFFFFF
-                    data = encode(message, number, publisher)
+                    data = encode(message, number)
                     if not kind & 1:
                         data = b"%x\r\n%b\r\n" % (len(data), data)
                 elif shared is not None and kind in shared:
                     data = shared[kind]
                 else:
-                    data = encode(message, 0, publisher)
+                    data = encode(message, 0)
                     if not kind & 1:
                         data = chunk(data)
                     shared = {kind: data} if shared is None else shared | {kind: data}

@@ -50,10 +50,9 @@ from ..wire.link import (
     Ready,
     Result,
     Send,
-    Status,
     Synced,
-    Verb,
 )
+from ..wire.message import Status, Verb
 from .map import Batch, RouterMap
 from .pace import Pace
 from .publications import Found, Publication, Publications
@@ -82,7 +81,7 @@ class Peers(Protocol):
 
     def forward(self, verb: Verb, ids: list[bytes], messages: list[bytes]) -> bytes | None:
         """Hand `messages[k]` for `ids[k]` on to them. None: all were; else a Status each, OK or
-        KEPT."""
+        UNFORWARDED."""
 
     def ask(self, verb: Verb, id: bytes, message: bytes, ticket: int) -> bool:
         """Hand one on, and ask how many of their connections get it: `Dispatcher.answered` is
@@ -312,7 +311,7 @@ class Dispatcher:
             if not peers.ask(frame.verb, id, message, ticket):
                 del self._asked[ticket]
                 sent.open -= 1
-                sent.statuses[index] = Status.KEPT
+                sent.statuses[index] = Status.UNFORWARDED
                 ids[index] = b""  # nobody's id: who asks for all nodes doesn't want some
         return msgspec.structs.replace(frame, ids=ids)
 

@@ -17,7 +17,8 @@ from ..reactor.channel import Channel
 from ..reactor.loop import GONE, IN, Reactor
 from ..scoreboard import Field, Row, Scoreboard, State
 from ..settings import Settings, friends_store
-from ..wire.link import Frame, Hello, Status, Verb
+from ..wire.link import Frame, Hello
+from ..wire.message import Status, Verb
 from ..wire.nodes import Figures
 from .dispatch import Dispatcher, Outgoing
 
@@ -197,7 +198,7 @@ class RouterProcess:
         row[Field.NODE] = int(peers.node, 16)
         row[Field.NODES] = len(peers.members.nodes)
         row[Field.FORWARDED] = tally.forwarded
-        row[Field.KEPT] = tally.kept
+        row[Field.UNFORWARDED] = tally.unforwarded
         row[Field.RECEIVED] = tally.received
         row[Field.DROPPED] = tally.dropped
         row[Field.NATS_LOST] = peers.link.tally.lost

@@ -28,10 +28,9 @@ acknowledged once it was written to the connections (ACK names only the exceptio
 and only then does the sender's gateway get its RESULT: a gateway that is killed in
 between can't make a false success.
 
-Pure. May import: errors, msgspec.
+Pure. May import: message, errors, msgspec.
 """
 
-import enum
 import struct
 from array import array
 from collections.abc import Callable
@@ -40,6 +39,7 @@ from itertools import accumulate
 import msgspec
 
 from ..errors import FrameError
+from .message import Verb
 
 MAX_FRAME = 64 * 1024 * 1024
 """Largest body that a reader takes. Frames are cut at about 1 MiB; one message of the
@@ -52,23 +52,6 @@ _DELIVER = struct.Struct("=IIII")
 _RESULT = struct.Struct("=II")
 
 (HELLO, LOGIN, LOGOUT, SYNCED, SEND, ACK, READY, LOGGED_IN, DELIVER, RESULT) = range(1, 11)
-
-
-class Verb(enum.IntEnum):
-    """What is done with a message: to the user, or to everyone subscribed to him too."""
-
-    SEND = 0
-    PUBLISH = 1
-
-
-class Status(enum.IntEnum):
-    """What became of a message, besides the connections that got it."""
-
-    OK = 0
-    KEPT = 1  # it couldn't be handed on to the other nodes
-    UNANSWERED = 2  # not all nodes have said how many got it
-    UNKNOWN = 3  # who is subscribed can't be known now: the friends' store is away
-    OFF = 4  # this node has no friends' store
 
 
 class Hello(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from encke.wire.message import Message
 from encke.wire.sse_reader import SseReader
 from encke.wire.transports import TRANSPORTS, Transport
 
@@ -77,7 +78,7 @@ def test_headers_are_well_formed(transport: Transport) -> None:
 @given(message=st.binary(max_size=50), number=st.integers(1, 2**32 - 1))
 def test_any_message_becomes_bytes(transport: Transport, message: bytes, number: int) -> None:
     """A message is never encoded as nothing: an empty chunk would end the stream."""
-    encoded = transport.encode(message, number, b"")
+    encoded = transport.encode(Message(message), number)
     assert isinstance(encoded, bytes)
     assert encoded
 
@@ -86,8 +87,8 @@ def test_any_message_becomes_bytes(transport: Transport, message: bytes, number:
 @given(message=MESSAGES, number=st.integers(1, 2**32 - 1))
 def test_who_does_not_count_encodes_once(transport: Transport, message: str, number: int) -> None:
     """Without `counts` the number makes no difference; with it, it does."""
-    first = transport.encode(message.encode(), number, b"")
-    again = transport.encode(message.encode(), 0, b"")
+    first = transport.encode(Message(message.encode()), number)
+    again = transport.encode(Message(message.encode()), 0)
     assert (first != again) == transport.counts
 
 
@@ -99,7 +100,7 @@ def test_messages_come_back(transport: Transport, messages: list[str], retry: fl
     read = READERS[transport.name]
     stream = transport.greeting(retry) + transport.heartbeat
     for number, message in enumerate(messages, 1):
-        stream += transport.encode(message.encode(), number, b"") + transport.heartbeat
+        stream += transport.encode(Message(message.encode()), number) + transport.heartbeat
     assert read(stream) == messages
 
 
@@ -107,7 +108,9 @@ def test_messages_come_back(transport: Transport, messages: list[str], retry: fl
 @given(message=MESSAGES)
 def test_published_messages_are_messages(transport: Transport, message: str) -> None:
     """What was published becomes bytes too, and doesn't disturb what comes after it."""
-    stream = transport.encode(message.encode(), 1, b"ada") + transport.encode(b"next", 2, b"")
+    stream = transport.encode(Message(message.encode(), b"ada"), 1) + transport.encode(
+        Message(b"next"), 2
+    )
     assert READERS[transport.name](stream)[-1] == "next"
 
 

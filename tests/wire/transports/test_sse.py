@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from encke.wire.message import Message
 from encke.wire.sse_reader import Event, SseReader
 from encke.wire.transports.sse import TRANSPORT
 
@@ -27,13 +28,13 @@ from encke.wire.transports.sse import TRANSPORT
 )
 def test_messages(message: bytes, encoded: bytes) -> None:
     """Each line of a message is a `data:` line, whichever of the three line ends it has."""
-    assert TRANSPORT.encode(message, 1, b"") == encoded
+    assert TRANSPORT.encode(Message(message), 1) == encoded
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\r\n :"))))
 def test_messages_come_back(messages: list[str]) -> None:
     """A reader gets each message as it was sent, but for its line ends, which become LF."""
-    stream = b"".join(TRANSPORT.encode(message.encode(), 0, b"") for message in messages)
+    stream = b"".join(TRANSPORT.encode(Message(message.encode()), 0) for message in messages)
     unified = [message.replace("\r\n", "\n").replace("\r", "\n") for message in messages]
     assert SseReader().feed(TRANSPORT.greeting(1.0) + stream) == [Event(data) for data in unified]
 
@@ -42,7 +43,7 @@ def test_messages_come_back(messages: list[str]) -> None:
 def test_a_message_sets_nothing(message: str) -> None:
     """No message can pass itself off as a field: neither type, id nor retry can be forged."""
     reader = SseReader()
-    (event,) = reader.feed(TRANSPORT.encode(message.encode(), 0, b""))
+    (event,) = reader.feed(TRANSPORT.encode(Message(message.encode()), 0))
     assert event.type == "message"
     assert reader.last_event_id == ""
     assert reader.retry is None
@@ -51,7 +52,7 @@ def test_a_message_sets_nothing(message: str) -> None:
 @given(st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('\r\n"\\')))
 def test_published(message: str) -> None:
     """What a friend published is an event of its own type, with one line of JSON: who, what."""
-    encoded = TRANSPORT.encode(message.encode(), 0, b"ada@example.org")
+    encoded = TRANSPORT.encode(Message(message.encode(), b"ada@example.org"), 0)
     assert encoded.count(b"\n") == 3
     (event,) = SseReader().feed(encoded)
     assert event.type == "friend"
@@ -70,7 +71,7 @@ def test_heartbeat() -> None:
     """A heartbeat is a comment: it neither is a message nor ends or changes one."""
     reader = SseReader()
     assert reader.feed(TRANSPORT.heartbeat * 3) == []
-    assert reader.feed(TRANSPORT.encode(b"a", 0, b"")) == [Event("a")]
+    assert reader.feed(TRANSPORT.encode(Message(b"a"), 0)) == [Event("a")]
     assert reader.retry is None
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from encke.wire.message import Message
 from encke.wire.transports.text import TRANSPORT
 
 
@@ -17,7 +18,7 @@ from encke.wire.transports.text import TRANSPORT
 )
 def test_messages(message: bytes, number: int, encoded: bytes) -> None:
     """A message is the article's line with its number, and otherwise as it was sent."""
-    assert TRANSPORT.encode(message, number, b"") == encoded
+    assert TRANSPORT.encode(Message(message), number) == encoded
 
 
 def test_head() -> None:

@@ -1,11 +1,13 @@
 """What a transport is.
 
-Pure. May import: nothing.
+Pure. May import: message.
 """
 
 from collections.abc import Callable
 
 import msgspec
+
+from ..message import Message
 
 Fields = tuple[tuple[bytes, bytes], ...]
 
@@ -19,9 +21,8 @@ class Transport(msgspec.Struct, frozen=True, kw_only=True):
     headers: Fields
     """Of the response's head, besides those that every stream has."""
 
-    encode: Callable[[bytes, int, bytes], bytes]
-    """(message, its number on this connection, from 1; who published it, or empty if it was
-    sent to this user) -> bytes."""
+    encode: Callable[[Message, int], bytes]
+    """(message, its number on this connection, from 1) -> bytes."""
 
     counts: bool
     """Whether `encode` looks at the number; if not, a message is encoded once for all."""

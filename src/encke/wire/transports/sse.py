@@ -13,18 +13,20 @@ line of JSON who it was::
 
 import msgspec
 
+from ..message import Message
 from .base import Transport
 
 
-def _encode(message: bytes, _number: int, publisher: bytes) -> bytes:
-    if publisher:
-        data = msgspec.json.encode(message.decode())
-        return b'event: friend\ndata: {"from":"%b","data":%b}\n\n' % (publisher, data)
-    if b"\r" in message:
-        message = message.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    if b"\n" in message:
-        message = message.replace(b"\n", b"\ndata: ")
-    return b"data: %b\n\n" % message
+def _encode(message: Message, _number: int) -> bytes:
+    data = message.data
+    if message.publisher:
+        text = msgspec.json.encode(data.decode())
+        return b'event: friend\ndata: {"from":"%b","data":%b}\n\n' % (message.publisher, text)
+    if b"\r" in data:
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if b"\n" in data:
+        data = data.replace(b"\n", b"\ndata: ")
+    return b"data: %b\n\n" % data
 
 
 def _greeting(retry: float) -> bytes:

@@ -6,11 +6,12 @@ It is labelled as HTML, as in the article, so that a browser shows it while it g
 the sandbox keeps a message that has markup in it from running any script.
 """
 
+from ..message import Message
 from .base import Transport
 
 
-def _encode(message: bytes, number: int, _publisher: bytes) -> bytes:
-    return b"Recvd msg #%d: '%b'\n" % (number, message)
+def _encode(message: Message, number: int) -> bytes:
+    return b"Recvd msg #%d: '%b'\n" % (number, message.data)
 
 
 TRANSPORT = Transport(
