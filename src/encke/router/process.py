@@ -109,7 +109,7 @@ class RouterProcess:
         """The store can't answer."""
         self._send(self._dispatcher.unknown(status))
 
-    # what the other nodes do (peers.Client)
+    # what the other nodes do (cluster.LocalRouter)
 
     @property
     def remote_bytes(self) -> int:
@@ -194,7 +194,7 @@ class RouterProcess:
     def _count(self, peers: "Peers") -> None:
         """Put the cluster's counts on the scoreboard."""
         row, tally = self._row, peers.tally
-        row[Field.NATS_LINK] = peers.link.state + 1
+        row[Field.NATS_LINK] = peers.link.state
         row[Field.NODE] = int(peers.node, 16)
         row[Field.NODES] = len(peers.members.nodes)
         row[Field.FORWARDED] = tally.forwarded
