@@ -12,7 +12,7 @@ from serving import serving
 
 import encke
 from encke.client import Client, Sent
-from encke.client.aio import BLOCK, _blocks
+from encke.client.aio import WRITE_SIZE, _blocks
 from encke.errors import (
     BadSettings,
     BadUserId,
@@ -167,10 +167,10 @@ def test_many_are_never_all_in_memory() -> None:
         async with contextlib.aclosing(_blocks(endless())) as blocks:
             for number in range(1, 20):
                 block = await anext(blocks)
-                assert BLOCK <= len(block) < BLOCK + 2000
+                assert WRITE_SIZE <= len(block) < WRITE_SIZE + 2000
                 for _ in range(10):
                     await asyncio.sleep(0)  # let it take whatever it wants
-                assert taken <= (number + 1) * (BLOCK // 1000 + 1)
+                assert taken <= (number + 1) * (WRITE_SIZE // 1000 + 1)
 
     run(main())
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from postgres import MISSING, Postgres
 
-from encke.friends.directory import Directory, open_directory
+from encke.friends.directories import open_directory
+from encke.friends.directory import Directory
 from encke.friends.opening import open_store
 from encke.friends.store import Store
 from encke.reactor.loop import Reactor

@@ -9,7 +9,8 @@ from postgres import MISSING, Postgres
 from system.node import until
 
 from encke.errors import StoreError
-from encke.friends.directory import Lookup, open_directory
+from encke.friends.directories import open_directory
+from encke.friends.directory import Lookup
 from encke.friends.opening import open_store
 from encke.friends.store import Page, Store
 from encke.reactor.loop import Reactor

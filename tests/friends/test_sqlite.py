@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encke.errors import StoreError
-from encke.friends.directory import Lookup, open_directory
+from encke.friends.directories import open_directory
+from encke.friends.directory import Lookup
 from encke.friends.opening import open_store
 from encke.friends.sqlite.file import FILE, VERSION
 from encke.friends.sqlite.keys import key, keys

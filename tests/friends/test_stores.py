@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from encke.friends.directory import ROWS, Directory, Lookup
+from encke.friends.directory import MAX_ROWS, Directory, Lookup
 from encke.friends.store import Page, Pair, Store
 from encke.reactor.loop import Reactor
 
@@ -134,8 +134,8 @@ def test_many_lookups_are_answered_bit_by_bit(
         pages = ask(reactor, directory, *left)
         assert pages
         assert len(pages) <= len(left)
-        assert sum(len(page.ids) for page in pages[:-1]) < ROWS
-        assert len(pages[-1].ids) <= ROWS
+        assert sum(len(page.ids) for page in pages[:-1]) < MAX_ROWS
+        assert len(pages[-1].ids) <= MAX_ROWS
         rest = []
         for lookup, page in zip(left, pages, strict=False):
             found.setdefault(lookup.publisher, []).extend(page.ids)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from encke import cli
 from encke.errors import BadSettings
 from encke.tools.friends.degrees import Degrees, Distribution
-from encke.tools.friends.files import BLOCK, BadLines, Direction, Source
+from encke.tools.friends.files import READ_SIZE, BadLines, Direction, Source
 from encke.tools.friends.graph import NoIgraph, Tail, lines
 from encke.tools.friends.plot import draw
 
@@ -64,10 +64,10 @@ def test_mutual_adds_the_other_direction() -> None:
 def test_a_bad_line_stops_it() -> None:
     """The error names file and line; nothing of its block has come out."""
     taken: Pairs = []
-    good = b"1\t2\n" * BLOCK  # some blocks
-    with pytest.raises(BadLines, match=rf"^friends.tsv, line {BLOCK + 1}: 2 tabs"):
+    good = b"1\t2\n" * READ_SIZE  # some blocks
+    with pytest.raises(BadLines, match=rf"^friends.tsv, line {READ_SIZE + 1}: 2 tabs"):
         taken.extend(source(good + b"1\t2\t3\n1\t2\n"))
-    assert 0 < len(taken) <= BLOCK
+    assert 0 < len(taken) <= READ_SIZE
 
 
 def test_bad_lines_can_be_skipped() -> None:
@@ -86,7 +86,7 @@ def test_it_tells_how_far_it_is() -> None:
         io.BytesIO(body), "x", on_block=lambda: seen.append((reading.bytes, reading.reader.lines))
     )
     assert sum(1 for _ in reading) == 100_000
-    assert len(seen) >= len(body) // BLOCK
+    assert len(seen) >= len(body) // READ_SIZE
     assert seen == sorted(seen)
     assert seen[-1] == (len(body), 100_000)
 

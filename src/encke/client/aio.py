@@ -19,7 +19,7 @@ from .listener import Listener, OnLost, OnOpen, Opener
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
-BLOCK = 64 * 1024
+WRITE_SIZE = 64 * 1024
 """Bytes of NDJSON that are collected at most before they are written: a message is some
 60 bytes, so this makes a thousand of them cost one write; more saves nothing measurable."""
 
@@ -198,7 +198,7 @@ class Client:
 async def _blocks(messages: Messages) -> AsyncGenerator[bytes]:
     """`messages` as blocks of NDJSON: what came while the last block was being written.
 
-    A block therefore is as large as the network is slow, up to BLOCK, and no message
+    A block therefore is as large as the network is slow, up to WRITE_SIZE, and no message
     waits for others. A message whose id can't be right ends the blocks: the server
     then refuses it by its number, and says what became of those before it.
     """
@@ -215,7 +215,7 @@ async def _blocks(messages: Messages) -> AsyncGenerator[bytes]:
                 user_id(id)
             except BadUserId:
                 return
-            if len(block) >= BLOCK:
+            if len(block) >= WRITE_SIZE:
                 emptied.clear()
                 await emptied.wait()
 

@@ -11,11 +11,9 @@ from typing import Protocol
 
 import msgspec
 
-from ..reactor.loop import Reactor
-from .opening import POSTGRES, no_store
 from .store import Page
 
-ROWS = 4000
+MAX_ROWS = 4000
 """Subscribers after which no further lookup is answered: some 0.5 ms of work."""
 
 
@@ -40,16 +38,3 @@ class Directory(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections; a `done` that is still owed isn't called."""
-
-
-def open_directory(reactor: Reactor, friends: str, data: str) -> Directory:
-    """What a router asks. Raises StoreError."""
-    if friends == "sqlite":
-        from .sqlite.directory import SqliteDirectory
-
-        return SqliteDirectory(data)
-    if friends.startswith(POSTGRES):
-        from .postgres.directory import PostgresDirectory
-
-        return PostgresDirectory(reactor, friends)
-    raise no_store(friends)

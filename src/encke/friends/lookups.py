@@ -12,7 +12,8 @@ from ..errors import StoreError
 from ..reactor.loop import Reactor
 from ..scoreboard import Field
 from ..wire.message import Status
-from .directory import Directory, Lookup, open_directory
+from .directories import open_directory
+from .directory import Directory, Lookup
 from .store import Page
 
 COMPLAINT_PAUSE = 10.0

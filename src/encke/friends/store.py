@@ -27,7 +27,7 @@ def tell_nobody(taken: int, safe: int) -> None:
 Degrees = dict[int, int]
 """How many users have so many: {15: 1000} are a thousand users with fifteen each."""
 
-PAGE = 1000
+PAGE_IDS = 1000
 """Ids of a page, if nobody asks for more or fewer."""
 
 
@@ -52,14 +52,16 @@ class Store(Protocol):
     def remove(self, pairs: Sequence[Pair]) -> int:
         """End these subscriptions, all or none; how many there were. Durable once it returns."""
 
-    def subscribers(self, publisher: bytes, after: bytes | None = None, limit: int = PAGE) -> Page:
+    def subscribers(
+        self, publisher: bytes, after: bytes | None = None, limit: int = PAGE_IDS
+    ) -> Page:
         """Who is subscribed to `publisher`, behind `after`, at most `limit` of them.
 
         `after` need not be a subscriber, any more or at all.
         """
 
     def subscriptions(
-        self, subscriber: bytes, after: bytes | None = None, limit: int = PAGE
+        self, subscriber: bytes, after: bytes | None = None, limit: int = PAGE_IDS
     ) -> Page:
         """Whom `subscriber` is subscribed to, behind `after`, at most `limit` of them."""
 

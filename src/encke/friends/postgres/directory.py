@@ -31,7 +31,7 @@ from psycopg import pq
 from ... import log
 from ...reactor.loop import GONE, IN, OUT, Reactor
 from ...reactor.resolver import Address, Resolver
-from ..directory import ROWS, Done, Lookup
+from ..directory import MAX_ROWS, Done, Lookup
 from ..store import Page
 from .database import TIMEOUT, VERSION, at_addresses, away, host_of, too_new, where
 
@@ -42,7 +42,7 @@ PAUSES = (0.1, 5.0)
 """Seconds until the next attempt: after the first failure, and at most."""
 
 LOOKUPS = 128
-"""Lookups of one question: of the typical 15 subscribers each, half as many as ROWS."""
+"""Lookups of one question: of the typical 15 subscribers each, half as many as MAX_ROWS."""
 
 _CHECK = b"SELECT max(version) FROM encke_schema"
 
@@ -62,7 +62,7 @@ _STATEMENT = b"""
         ORDER BY place LIMIT %d
     ) AS found
     GROUP BY place ORDER BY place
-""" % (ROWS + 1)
+""" % (MAX_ROWS + 1)
 """Goes no further than so many rows: the last lookup of a full answer may be cut short."""
 
 _NAME = b"subscribers"
@@ -248,7 +248,7 @@ class PostgresDirectory:
         parameters = [
             _array([each.publisher for each in lookups]),
             _array([each.after or b"" for each in lookups]),
-            b"{%b}" % b",".join(b"%d" % (min(each.limit, ROWS) + 1) for each in lookups),
+            b"{%b}" % b",".join(b"%d" % (min(each.limit, MAX_ROWS) + 1) for each in lookups),
         ]
         with self._losing():
             self._connected.send_query_prepared(_NAME, parameters)
@@ -263,9 +263,9 @@ class PostgresDirectory:
             value = result.get_value(row, 0)
             ids = value.split(b",") if value else []
             rows += len(ids) or 1
-            if rows > ROWS and pages:
+            if rows > MAX_ROWS and pages:
                 break  # it may be cut short
-            limit = min(lookup.limit, ROWS)
+            limit = min(lookup.limit, MAX_ROWS)
             pages.append(Page(ids[:limit], len(ids) > limit))
         done(pages)
 

@@ -14,13 +14,13 @@ from itertools import islice
 from ..store import Pair, Progress
 from .database import BY_PUBLISHER, BY_SUBSCRIBER, Connection, connect, explained
 
-FIRST_SLICE = 20_000_000
+FIRST_LOADED = 20_000_000
 """Pairs of a slice in an empty store: 700 MB in the temporary table."""
 
-SLICE = 1_000_000
+THEN_LOADED = 1_000_000
 """Pairs of a slice in any other store; some 15 s to merge."""
 
-BLOCK = 5000
+PAIRS_COPIED = 5000
 """Pairs that are written to the server at once."""
 
 TELL_EVERY = 100_000
@@ -48,10 +48,10 @@ def load(url: str, place: str, pairs: Iterable[Pair], progress: Progress) -> int
 def _load(connection: Connection, source: Iterable[Pair], progress: Progress) -> int:
     taken = added = 0
     while True:
-        size = FIRST_SLICE if _is_empty(connection) else SLICE
+        size = FIRST_LOADED if _is_empty(connection) else THEN_LOADED
         fresh = 0
         with connection.cursor() as cursor, cursor.copy("COPY fresh FROM STDIN") as copy:
-            while block := list(islice(source, min(BLOCK, size - fresh))):
+            while block := list(islice(source, min(PAIRS_COPIED, size - fresh))):
                 copy.write(b"".join([b"%b\t%b\n" % pair for pair in block]))
                 fresh += len(block)
                 if (taken + fresh) % TELL_EVERY < len(block):

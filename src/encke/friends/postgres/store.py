@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 
 import psycopg_pool
 
-from ..store import PAGE, Degrees, Page, Pair, Progress, tell_nobody
+from ..store import PAGE_IDS, Degrees, Page, Pair, Progress, tell_nobody
 from .database import (
     TIMEOUT,
     Connection,
@@ -29,7 +29,7 @@ RECONNECT_TIMEOUT = 1.0
 """Seconds until an attempt to connect is given up; whoever asks next makes another one. Longer,
 and the pool's pauses, which double, would outlast an outage."""
 
-BLOCK = 5000
+PAIRS_READ = 5000
 """Pairs that are read at once when all are."""
 
 _ADD = """
@@ -87,11 +87,13 @@ class PostgresStore:
     def remove(self, pairs: Sequence[Pair]) -> int:
         return self._change(_REMOVE, pairs)
 
-    def subscribers(self, publisher: bytes, after: bytes | None = None, limit: int = PAGE) -> Page:
+    def subscribers(
+        self, publisher: bytes, after: bytes | None = None, limit: int = PAGE_IDS
+    ) -> Page:
         return self._page(_SUBSCRIBERS, publisher, after, limit)
 
     def subscriptions(
-        self, subscriber: bytes, after: bytes | None = None, limit: int = PAGE
+        self, subscriber: bytes, after: bytes | None = None, limit: int = PAGE_IDS
     ) -> Page:
         return self._page(_SUBSCRIPTIONS, subscriber, after, limit)
 
@@ -112,10 +114,10 @@ class PostgresStore:
         last: tuple[object, ...] = ("", "")
         while True:
             with self._connection() as connection:
-                rows = connection.execute(_PAIRS, (*last, BLOCK)).fetchall()
+                rows = connection.execute(_PAIRS, (*last, PAIRS_READ)).fetchall()
             for publisher, subscriber in rows:
                 yield str(subscriber).encode(), str(publisher).encode()
-            if len(rows) < BLOCK:
+            if len(rows) < PAIRS_READ:
                 return
             last = rows[-1]
 

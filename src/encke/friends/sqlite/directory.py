@@ -18,7 +18,7 @@ from itertools import groupby
 from pathlib import Path
 
 from ...errors import StoreError
-from ..directory import ROWS, Done, Lookup
+from ..directory import MAX_ROWS, Done, Lookup
 from ..store import Page
 from .file import FILE, SUBSCRIBERS, connect, explained, first_pages, page, version_of
 
@@ -70,7 +70,7 @@ class SqliteDirectory:
         for found in _pages(database, lookups):
             pages.append(found)
             rows += LOOKUP + len(found.ids)
-            if rows >= ROWS:
+            if rows >= MAX_ROWS:
                 break
         return pages
 
@@ -109,7 +109,7 @@ class SqliteDirectory:
 def _pages(database: sqlite3.Connection, lookups: list[Lookup]) -> Iterator[Page]:
     """Each lookup's page, read as it's drawn: first pages of the same size together."""
     for (first, most), some in groupby(lookups, lambda it: (it.after is None, it.limit)):
-        limit = min(most, ROWS)
+        limit = min(most, MAX_ROWS)
         if first:
             yield from first_pages(database, [it.publisher for it in some], limit)
         else:

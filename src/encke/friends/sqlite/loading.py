@@ -26,13 +26,13 @@ from ..store import Pair, Progress
 from .file import BY_SUBSCRIBER, explained, transaction
 from .keys import keys
 
-FIRST_SLICE = 20_000_000
+FIRST_LOADED = 20_000_000
 """Pairs of a slice in an empty store: 200 MB in the temporary table, 20 s to merge."""
 
-SLICE = 1_000_000
+THEN_LOADED = 1_000_000
 """Pairs of a slice in any other store; some 5 s to merge."""
 
-BLOCK = 100
+PAIRS_INSERTED = 100
 """Pairs that one statement takes: half the time of a statement a pair."""
 
 CACHE_KIB = 16 * 1024
@@ -61,10 +61,10 @@ def load(
     with _collecting(file, database):
         while True:
             with explained(file):
-                size = FIRST_SLICE if _is_empty(database) else SLICE
+                size = FIRST_LOADED if _is_empty(database) else THEN_LOADED
                 database.execute("BEGIN")  # locks nothing: only the temporary table is written to
             fresh = 0
-            while block := list(islice(source, min(BLOCK, size - fresh))):
+            while block := list(islice(source, min(PAIRS_INSERTED, size - fresh))):
                 with explained(file):
                     _collect(database, block)
                 fresh += len(block)

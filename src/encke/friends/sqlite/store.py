@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from ..store import PAGE, Degrees, Page, Pair, Progress, tell_nobody
+from ..store import PAGE_IDS, Degrees, Page, Pair, Progress, tell_nobody
 from .file import FILE, SUBSCRIBERS, SUBSCRIPTIONS, connect, explained, migrate, page, transaction
 from .keys import FIRST, Key, key
 from .loading import load
@@ -24,7 +24,7 @@ PATIENCE = 60.0
 LOG_LIMIT = 64 * 1024 * 1024
 """Bytes that the log keeps at most when it begins anew."""
 
-BLOCK = 5000
+PAIRS_READ = 5000
 """Pairs that are read at once when all are."""
 
 _PAIRS = """
@@ -55,12 +55,14 @@ class SqliteStore:
             "DELETE FROM subscriptions WHERE publisher = ? AND subscriber = ?", pairs
         )
 
-    def subscribers(self, publisher: bytes, after: bytes | None = None, limit: int = PAGE) -> Page:
+    def subscribers(
+        self, publisher: bytes, after: bytes | None = None, limit: int = PAGE_IDS
+    ) -> Page:
         with explained(self._file):
             return page(self._database, SUBSCRIBERS, publisher, after, limit)
 
     def subscriptions(
-        self, subscriber: bytes, after: bytes | None = None, limit: int = PAGE
+        self, subscriber: bytes, after: bytes | None = None, limit: int = PAGE_IDS
     ) -> Page:
         with explained(self._file):
             return page(self._database, SUBSCRIPTIONS, subscriber, after, limit)
@@ -82,10 +84,12 @@ class SqliteStore:
         while True:
             with explained(self._file):
                 # a read that went on for as long as the pairs are drawn would let the log grow
-                rows = self._database.execute(_PAIRS, (*map(_bindable, last), BLOCK)).fetchall()
+                rows = self._database.execute(
+                    _PAIRS, (*map(_bindable, last), PAIRS_READ)
+                ).fetchall()
             for publisher, subscriber in rows:
                 yield _id(subscriber), _id(publisher)
-            if len(rows) < BLOCK:
+            if len(rows) < PAIRS_READ:
                 return
             last = rows[-1]
 

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from ...errors import EnckeError
 from ...wire.subscriptions import NDJSON, TSV, Pair, Reader
 
-BLOCK = 256 * 1024
+READ_SIZE = 256 * 1024
 """Bytes that are read at once: pairs of a few thousand lines are in memory."""
 
 
@@ -60,14 +60,14 @@ class Source:
         return chain.from_iterable(self._blocks())
 
     def _blocks(self) -> Iterator[list[Pair]]:
-        block = self._file.read(BLOCK)
+        block = self._file.read(READ_SIZE)
         if block.lstrip()[:1] == b"{":
             self.reader = Reader(NDJSON)
             self._reversed = False
         while block:
             self.bytes += len(block)
             yield self._directed(self.reader.feed(block))
-            block = self._file.read(BLOCK)
+            block = self._file.read(READ_SIZE)
         self.ended = True
         yield self._directed(self.reader.finish())
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from ...errors import BadSettings, EnckeError
 
-ROWS = 1000
+USERS_AT_ONCE = 1000
 """Users whose lines are handed out at once."""
 
 
@@ -66,9 +66,9 @@ def lines(users: int, friends: int, seed: int, tail: Tail, first_id: int) -> Ite
         Tail.SUBSCRIBERS: (OLDER_FIRST,),
         Tail.MUTUAL: (NEWER_FIRST, OLDER_FIRST),
     }[tail]
-    for start in range(0, users, ROWS):
+    for start in range(0, users, USERS_AT_ONCE):
         block: list[str] = []
-        for newer in range(start, min(start + ROWS, users)):
+        for newer in range(start, min(start + USERS_AT_ONCE, users)):
             older = tuple(id + first_id for id in graph.neighbors(newer, mode="out"))
             block += (shape.format(newer + first_id) * len(older) % older for shape in shapes)
         yield "".join(block).encode()
