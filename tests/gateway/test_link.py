@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 from reactor.turning import run_until
 
-from encke.gateway.columns import FREE, LOGGING_IN, Columns
+from encke.gateway.columns import Columns
+from encke.gateway.life import FREE, LOGGING_IN
 from encke.gateway.link import LinkedRouter
 from encke.gateway.port import Delivery, Target
 from encke.reactor.loop import Reactor
@@ -33,7 +34,7 @@ class Rows:
         self.columns = Columns(GATEWAY)
 
     def logins(self) -> Iterator[tuple[int, bytes]]:
-        for fd, kind in enumerate(self.columns.kind):
+        for fd, kind in enumerate(self.columns.state):
             if kind == LOGGING_IN:
                 yield self.columns.handle[fd], self.columns.get_user(fd)
 
@@ -98,14 +99,14 @@ class LinkMachine(RuleBasedStateMachine):
         columns = self.rows.columns
         columns.take(row)
         columns.set_user(row, id)
-        columns.kind[row] = LOGGING_IN
+        columns.state[row] = LOGGING_IN
         self.router.login(columns.handle[row], id)
 
     @rule(row=some_rows)
     def close(self, row: int) -> None:
         """A connection goes."""
         columns = self.rows.columns
-        if row < len(columns) and columns.kind[row] != FREE:
+        if row < len(columns) and columns.state[row] != FREE:
             self.router.logout(columns.handle[row])
             columns.free(row)
 

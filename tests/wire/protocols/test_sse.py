@@ -7,8 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encke.wire.message import Message
+from encke.wire.protocols.sse import PROTOCOL
+from encke.wire.request import Request
 from encke.wire.sse_reader import Event, SseReader
-from encke.wire.transports.sse import TRANSPORT
+
+
+def read(stream: bytes) -> list[str]:
+    """What a client makes of a stream's bytes."""
+    return [event.data for event in SseReader().feed(stream)]
 
 
 @pytest.mark.parametrize(
@@ -28,22 +34,22 @@ from encke.wire.transports.sse import TRANSPORT
 )
 def test_messages(message: bytes, encoded: bytes) -> None:
     """Each line of a message is a `data:` line, whichever of the three line ends it has."""
-    assert TRANSPORT.encode(Message(message), 1) == encoded
+    assert PROTOCOL.encode(Message(message), 1) == encoded
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\r\n :"))))
 def test_messages_come_back(messages: list[str]) -> None:
     """A reader gets each message as it was sent, but for its line ends, which become LF."""
-    stream = b"".join(TRANSPORT.encode(Message(message.encode()), 0) for message in messages)
+    stream = b"".join(PROTOCOL.encode(Message(message.encode()), 0) for message in messages)
     unified = [message.replace("\r\n", "\n").replace("\r", "\n") for message in messages]
-    assert SseReader().feed(TRANSPORT.greeting(1.0) + stream) == [Event(data) for data in unified]
+    assert SseReader().feed(PROTOCOL.greeting(1.0) + stream) == [Event(data) for data in unified]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\r\n")))
 def test_a_message_sets_nothing(message: str) -> None:
     """No message can pass itself off as a field: neither type, id nor retry can be forged."""
     reader = SseReader()
-    (event,) = reader.feed(TRANSPORT.encode(Message(message.encode()), 0))
+    (event,) = reader.feed(PROTOCOL.encode(Message(message.encode()), 0))
     assert event.type == "message"
     assert reader.last_event_id == ""
     assert reader.retry is None
@@ -52,7 +58,7 @@ def test_a_message_sets_nothing(message: str) -> None:
 @given(st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('\r\n"\\')))
 def test_published(message: str) -> None:
     """What a friend published is an event of its own type, with one line of JSON: who, what."""
-    encoded = TRANSPORT.encode(Message(message.encode(), b"ada@example.org"), 0)
+    encoded = PROTOCOL.encode(Message(message.encode(), b"ada@example.org"), 0)
     assert encoded.count(b"\n") == 3
     (event,) = SseReader().feed(encoded)
     assert event.type == "friend"
@@ -63,20 +69,20 @@ def test_published(message: str) -> None:
 def test_greeting(seconds: float, milliseconds: int) -> None:
     """The greeting tells a browser in milliseconds when to reconnect, and is no message."""
     reader = SseReader()
-    assert reader.feed(TRANSPORT.greeting(seconds)) == []
+    assert reader.feed(PROTOCOL.greeting(seconds)) == []
     assert reader.retry == milliseconds / 1000
 
 
 def test_heartbeat() -> None:
     """A heartbeat is a comment: it neither is a message nor ends or changes one."""
     reader = SseReader()
-    assert reader.feed(TRANSPORT.heartbeat * 3) == []
-    assert reader.feed(TRANSPORT.encode(Message(b"a"), 0)) == [Event("a")]
+    assert reader.feed(PROTOCOL.heartbeat * 3) == []
+    assert reader.feed(PROTOCOL.encode(Message(b"a"), 0)) == [Event("a")]
     assert reader.retry is None
 
 
 def test_head() -> None:
     """It is an event stream, which nginx passes on without buffering."""
-    headers = dict(TRANSPORT.headers)
+    headers = dict(PROTOCOL.headers(Request(b"GET", b"/", {}, is_http_10=False)))
     assert headers[b"Content-Type"].startswith(b"text/event-stream")
     assert headers[b"X-Accel-Buffering"] == b"no"

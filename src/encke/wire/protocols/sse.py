@@ -4,7 +4,7 @@ A message of several lines becomes several ``data:`` lines; the browser joins th
 with LF again. The format has three line ends (LF, CRLF, CR) and can't tell them
 apart, so a CR of the message arrives as LF. (9.2.6)
 
-What somebody published to his subscribers is an event of another type, whose data says in one
+What somebody published to their subscribers is an event of another type, whose data says in one
 line of JSON who it was::
 
     event: friend
@@ -14,7 +14,17 @@ line of JSON who it was::
 import msgspec
 
 from ..message import Message
-from .base import Transport
+from ..request import Request
+from ..response import Headers
+from .base import Documentation, Protocol
+
+
+def _headers(_request: Request) -> Headers:
+    return (
+        (b"Content-Type", b"text/event-stream; charset=utf-8"),
+        # nginx: pass each event on at once
+        (b"X-Accel-Buffering", b"no"),
+    )
 
 
 def _encode(message: Message, _number: int) -> bytes:
@@ -33,15 +43,19 @@ def _greeting(retry: float) -> bytes:
     return b"retry: %d\n\n" % int(retry * 1000)
 
 
-TRANSPORT = Transport(
+PROTOCOL = Protocol(
     name=b"events",
-    headers=(
-        (b"Content-Type", b"text/event-stream; charset=utf-8"),
-        # nginx: pass each event on at once
-        (b"X-Accel-Buffering", b"no"),
+    documentation=Documentation(
+        summary="A stream for EventSource (Server-Sent Events).",
+        description="The answer doesn't end until the server stops. Each message is one event "
+        "without a name; retry: says when to connect again. Comment lines keep the connection "
+        "alive.",
+        media_type="text/event-stream",
+        body="Events.",
+        example="retry: 2718\n\ndata: Hello World\n\n",
     ),
-    encode=_encode,
-    counts=False,
+    headers=_headers,
     greeting=_greeting,
+    encode=_encode,
     heartbeat=b":\n\n",
 )
