@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from system.node import until
 
-from encke.tools.bench.peers import accepts
+from bench.peers import accepts
 
 DOCS = Path(__file__).parent.parent / "docs"
 PATH = os.environ["PATH"] + ":/usr/sbin"

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from proxies import nginx, shown
 from system.node import Node
 
-from encke.tools.bench.peers import free_ports
+from bench.peers import free_ports
 
 MESSAGE = "Grüße\nan <b>alle</b>"
 

@@ -316,18 +316,18 @@ def test_the_server_needs_a_handover(
     assert "encke serve" in capsys.readouterr().err
 
 
-# bench
+# commands with arguments of their own
 
 
-def test_bench_gets_its_own_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever follows `encke bench` is for the benchmarks, and their exit code is kept."""
-    fake = types.ModuleType("encke.tools.bench.cli")
+def test_a_room_gets_its_own_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever follows `encke flood` is for that tool, and its exit code is kept."""
+    fake = types.ModuleType("encke.tools.flood.cli")
     seen: list[tuple[str, int]] = []
     app = typer.Typer()
 
     @app.callback()
-    def bench() -> None:
-        """Benchmarks."""
+    def flood() -> None:
+        """The tool."""
 
     @app.command()
     def send(connections: int = 0, peer: str = "") -> int:
@@ -336,5 +336,5 @@ def test_bench_gets_its_own_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
 
     vars(fake)["app"] = app
     monkeypatch.setitem(sys.modules, fake.__name__, fake)
-    assert cli.run(["bench", "send", "--connections", "5", "--peer=nchan"]) == 1
+    assert cli.run(["flood", "send", "--connections", "5", "--peer=nchan"]) == 1
     assert seen == [("nchan", 5)]

@@ -8,7 +8,7 @@ import pytest
 from cluster.nats_server import NatsServer
 from proxies import haproxy, nginx, shown
 
-from encke.tools.bench.peers import free_ports
+from bench.peers import free_ports
 
 from .node import Address, Node
 from .raw import Raw, ask, post, request

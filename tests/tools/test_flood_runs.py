@@ -21,8 +21,8 @@ from tool import (
     needs_nchan,
 )
 
+from bench import peers
 from encke import cli
-from encke.tools.bench import peers
 
 CHURN = ("--churn", "200", "--reconnect-delay", "0")
 FLOOD = [sys.executable, "-m", "encke", "flood"]

@@ -30,8 +30,8 @@ from tool import (
     needs_nchan,
 )
 
+from bench import peers
 from encke.errors import BadSettings
-from encke.tools.bench import peers
 from encke.tools.generate.compose import Composer
 from encke.tools.generate.draw import draws, uniform, zipf
 from encke.tools.generate.plan import Distribution, Plan

@@ -17,7 +17,7 @@ from typing import Generic, Self, TypeVar
 import msgspec
 import pytest
 
-from encke.tools.bench import peers
+from bench import peers
 from encke.tools.flood.teller import Figures as Flooded
 from encke.tools.generate.teller import Figures as Generated
 

@@ -1,0 +1,322 @@
+"""The report of ``python -m bench cluster``: budgets and tables.
+
+Pure but for the graph, which is drawn when the document is written.
+May import: cluster, its parts, document; million_graphs to draw.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+from .cluster import Options, Results
+from .cluster_crossing import GATEWAYS, WAYS, Crossing, Ratio
+from .cluster_memory import Memory
+from .cluster_spread import NODES, Spread
+from .document import Budget, Document, Grid, Picture, Section
+
+FULL = Options()
+"""What the budgets are for; a smaller run is only judged by what must never be."""
+
+P99_BUDGET = 20.0
+"""Milliseconds."""
+MEMORY_BUDGET = 512
+"""Bytes a user, of Encke's memory, beyond what it is without NATS."""
+RETURN_BUDGET = 10.0
+"""Seconds from when NATS is back until all interest is."""
+RATIO_BUDGET = 0.5
+"""Throughput of messages that cross NATS, to that of those that don't."""
+
+_SPREAD_HOW = (
+    f"{NODES} NATS servers are joined, each has a node. Messages are sent to each node by a "
+    "POST each, to users wherever they are, so two of three cross. Each is counted for its "
+    "user where it's sent and where it arrives, and these counts are compared; holes, "
+    "repetitions and disorder are also looked for in each stream. All processes share all "
+    "cores."
+)
+
+_INTEREST_HOW = (
+    "A user logs in on one node. From the last byte of his head on, messages are sent to him "
+    "through a node at another NATS server, each 0.2 ms one; counted is the time when the "
+    "first one that came was sent. At the same NATS server it's the first one always."
+)
+
+_CROSSING_HOW = (
+    "Messages to random streams. Alone: one node has them and is sent to. Across: one node "
+    "has them, another one is sent to, a NATS server is between. All server processes, NATS "
+    "among them, are on one core, the clients on another one. The time is that until the last "
+    "message has come; medians of the rounds."
+)
+
+_MEMORY_HOW = (
+    "Each user has a stream; memory is PSS, summed over all of its processes. The NATS server "
+    "is ended and started again: it keeps nothing, so the node subscribes to all users anew, "
+    "and says that it's ready once the server has processed that."
+)
+
+Block = str | Grid | Picture
+
+
+def document(results: Results, options: Options, notices: list[str]) -> Document:
+    """The report."""
+    sections = []
+    if (spread := results.spread) is not None:
+        sections.append(Section("Three nodes, three NATS servers", _spread(spread)))
+        sections.append(Section("From the head to being reached", _interest(spread)))
+    if (crossing := results.crossing) is not None:
+        sections.append(Section("Across NATS, and alone", _crossing(crossing)))
+    if (memory := results.memory) is not None:
+        sections.append(Section("Very many users of one node", _memory(memory)))
+    return Document(
+        benchmark="cluster",
+        title="Nodes joined through NATS",
+        summary=" ".join(_summary(results)),
+        options=options,
+        notices=notices,
+        results=results,
+        budgets=list(budgets(results, options)),
+        sections=sections,
+    )
+
+
+def budgets(results: Results, options: Options) -> Iterator[Budget]:
+    """What was promised, and what was found."""
+    if results.spread is not None:
+        yield from _spread_budgets(results.spread, options)
+    if results.crossing is not None:
+        yield from _crossing_budgets(results.crossing, options)
+    if results.memory is not None:
+        yield from _memory_budgets(results.memory)
+
+
+def _spread_budgets(spread: Spread, options: Options) -> Iterator[Budget]:
+    full = (
+        spread.users >= FULL.spread_users
+        and options.rate >= FULL.rate
+        and options.seconds >= FULL.seconds
+    )
+    yield Budget(
+        f"messages to {spread.users:,} users of three nodes, from all three",
+        f"{spread.rate:,.0f}/s for {spread.seconds:,.0f} s",
+        f">= {FULL.rate:,.0f}/s for {FULL.seconds:,.0f} s",
+        spread.rate >= FULL.rate if full else None,
+    )
+    yield Budget(
+        "their latency, p99",
+        f"{spread.latency.p99:,.1f} ms",
+        f"<= {P99_BUDGET:g} ms",
+        spread.latency.p99 <= P99_BUDGET if full else None,
+    )
+    for what, found in (
+        ("refused", spread.refused),
+        ("lost", spread.wrong.lost),
+        ("doubled", spread.wrong.doubled),
+        ("out of order", spread.violations),
+    ):
+        yield Budget(f"of them {what}", f"{found:,}", "0", not found)
+    yield Budget("streams closed", f"{spread.closed:,}", "0", not spread.closed)
+
+
+def _crossing_budgets(crossing: Crossing, options: Options) -> Iterator[Budget]:
+    full = options.crossing_seconds >= FULL.crossing_seconds
+    for ratio in crossing.ratios:
+        yield Budget(
+            f"across NATS : alone, {_named(ratio)}",
+            f"{ratio.rate:.2f} by the clock, {ratio.cpu:.2f} by CPU time",
+            f">= {RATIO_BUDGET}",
+            ratio.rate >= RATIO_BUDGET if full else None,
+        )
+    errors = [sample.error for sample in crossing.samples if sample.error]
+    yield Budget("measurements in which not all came", "; ".join(errors) or "0", "0", not errors)
+
+
+def _memory_budgets(memory: Memory) -> Iterator[Budget]:
+    full = memory.joined.streams >= FULL.users
+    users = f"{memory.joined.streams:,} users on one node"
+    yield Budget(
+        f"{users}: Encke's memory a user, beyond that without NATS",
+        f"{memory.more_a_user:,.0f} bytes",
+        f"<= {MEMORY_BUDGET} bytes",
+        memory.more_a_user <= MEMORY_BUDGET if full else None,
+    )
+    yield Budget(
+        "all of their interest restored, after NATS was restarted",
+        f"{memory.seconds_to_return:.1f} s",
+        f"<= {RETURN_BUDGET:g} s",
+        memory.seconds_to_return <= RETURN_BUDGET if full else None,
+    )
+    wrong = memory.refused or memory.wrong
+    yield Budget(
+        f"of {memory.messages:,} messages through another node then: refused, lost, doubled",
+        f"{memory.refused:,}, {memory.wrong.lost:,}, {memory.wrong.doubled:,}",
+        "0",
+        not wrong,
+    )
+
+
+def _summary(results: Results) -> Iterator[str]:
+    if (spread := results.spread) is not None:
+        yield (
+            f"{spread.users:,} users on three nodes, each at a NATS server of its own: "
+            f"{spread.messages:,} messages from all three, {spread.rate:,.0f} a second, took "
+            f"{spread.latency.p50:.1f} ms (p50), {spread.latency.p99:.1f} ms (p99); "
+            f"{spread.wrong.lost:,} were lost, {spread.wrong.doubled:,} came twice, "
+            f"{spread.violations:,} out of order."
+        )
+    if (crossing := results.crossing) is not None and crossing.ratios:
+        rates = [ratio.rate for ratio in crossing.ratios]
+        yield (
+            f"Messages that cross NATS are delivered at {min(rates):.2f} to {max(rates):.2f} of "
+            "the rate of those that don't, on the same core."
+        )
+    if (memory := results.memory) is not None:
+        yield (
+            f"With {memory.joined.streams:,} users a node takes {memory.more_a_user:,.0f} bytes a "
+            f"user more than alone, the NATS server {memory.nats_a_user:,.0f}; "
+            f"{memory.seconds_to_return:.1f} s after the NATS server was back, so were all."
+        )
+
+
+# ---- sections ----------------------------------------------------------------------------
+
+
+def _spread(it: Spread) -> list[Block]:
+    def each(seconds: float) -> str:
+        return f"{seconds / it.messages * 1e6:.1f} µs a message, {seconds / it.seconds:.2f} cores"
+
+    rows = [
+        ("users, of three nodes together", f"{it.users:,}"),
+        ("until all streams were open", f"{it.seconds_to_open:.1f} s"),
+        ("messages", f"{it.messages:,}"),
+        ("accepted a second", f"{it.rate:,.0f}"),
+        ("until the last one had come", f"{it.seconds:.1f} s"),
+        ("from sending to arrival", str(it.latency)),
+        *(
+            (f"node {number}: from sending to the answer", str(answers))
+            for number, answers in enumerate(it.answers)
+        ),
+        *((f"node {number}: later than due", str(lag)) for number, lag in enumerate(it.lag)),
+        ("CPU: nodes", each(it.nodes_cpu)),
+        ("CPU: NATS servers", each(it.nats_cpu)),
+        ("CPU: encke flood", each(it.flood_cpu)),
+        ("CPU: encke generate", each(it.generate_cpu)),
+        ("CPU: others", f"{it.others_cpu / it.seconds:.2f} cores"),
+    ]
+
+    def drawn(path: Path) -> None:
+        from . import million_graphs
+
+        million_graphs.latencies(it.latency, "From sending to arrival, three nodes", path)
+
+    blocks: list[Block] = [
+        _SPREAD_HOW,
+        Grid(("", ""), rows),
+    ]
+    if it.latency.count:
+        blocks += [
+            Picture("latency.png", "Latency.", drawn),
+            Picture("latency.svg", "The same as SVG.", drawn),
+        ]
+    return blocks
+
+
+def _interest(spread: Spread) -> list[Block]:
+    it = spread.interest
+    rows = [
+        ("users who logged in, one after the other", f"{it.rounds:,}"),
+        ("of them reached by the first message", f"{it.at_once:,}"),
+        *(
+            (f"from the head to the first message that came, {name}", f"{seconds * 1000:.2f} ms")
+            for name, seconds in (("p50", it.p50), ("p99", it.p99), ("max", it.max))
+        ),
+    ]
+    return [
+        _INTEREST_HOW,
+        Grid(("", ""), rows),
+    ]
+
+
+def _crossing(crossing: Crossing) -> list[Block]:
+    rows = []
+    for gateways in GATEWAYS:
+        for how in WAYS:
+            for name in dict.fromkeys(sample.contestant for sample in crossing.samples):
+                group = [
+                    it
+                    for it in crossing.samples
+                    if (it.gateways, it.how, it.contestant) == (gateways, how, name)
+                ]
+                rows.append(
+                    (
+                        f"{name}, {_shape(gateways)}, {how}",
+                        f"{median(it.rate for it in group):,.0f}",
+                        f"{median(it.us for it in group):.1f} µs",
+                        *(
+                            f"{median(of / it.messages * 1e6 for it, of in part):.1f} µs"
+                            for part in (
+                                [(it, it.nodes_cpu) for it in group],
+                                [(it, it.nats_cpu) for it in group],
+                            )
+                        ),
+                        f"{median(it.load_cpu / it.seconds for it in group):.0%}",
+                        f"{median(it.others_cpu / it.seconds for it in group):.0%}",
+                    )
+                )
+    ratios = [(_named(it), f"{it.rate:.2f}", f"{it.cpu:.2f}") for it in crossing.ratios]
+    return [
+        _CROSSING_HOW,
+        Grid(
+            (
+                "",
+                "messages/s",
+                "CPU a message",
+                "of it nodes",
+                "of it NATS",
+                "load's CPU",
+                "others' CPU",
+            ),
+            rows,
+        ),
+        Grid(("across : alone", "by the clock", "by CPU time"), ratios),
+    ]
+
+
+def _memory(it: Memory) -> list[Block]:
+    alone, joined = it.alone, it.joined
+    opened = [
+        (
+            name,
+            f"{opening.seconds:.1f} s",
+            f"{opening.cost.server:.1f} s",
+            f"{opening.memory / 1e6:.1f} MB",
+            f"{opening.bytes_a_stream:,.0f}",
+            f"{opening.growth_a_stream:,.0f}",
+        )
+        for name, opening in (("alone", alone), ("joined", joined))
+    ]
+    rows = [
+        ("Encke's memory a user more than alone", f"{it.more_a_user:,.0f} bytes"),
+        ("the NATS server's memory without a user", f"{it.nats_before / 1e6:.1f} MB"),
+        ("with all of them", f"{it.nats_after / 1e6:.1f} MB"),
+        ("a user", f"{it.nats_a_user:,.0f} bytes"),
+        ("its CPU while all logged in", f"{it.nats_open_cpu:.1f} s"),
+        ("NATS ended, until the node said that it isn't ready", f"{it.seconds_to_notice:.2f} s"),
+        ("NATS back, until the node was ready again", f"{it.seconds_to_return:.2f} s"),
+        ("subscriptions that the server had then", f"{it.subscriptions:,}"),
+        ("streams closed", f"{it.closed:,}"),
+    ]
+    return [
+        _MEMORY_HOW,
+        Grid(
+            ("", "until all open", "server's CPU", "memory", "a user", "came with the users"),
+            opened,
+        ),
+        Grid(("", ""), rows),
+    ]
+
+
+def _named(ratio: Ratio) -> str:
+    return f"{_shape(ratio.gateways)}, {ratio.how}"
+
+
+def _shape(gateways: int) -> str:
+    return f"{gateways} gateway{'s' if gateways > 1 else ''} a node"

@@ -1,0 +1,192 @@
+"""A publisher with very many subscribers: how long his messages take, and how others fare.
+
+First one message of his, alone. Then a steady load between others: by itself, and while he
+publishes all the time, the next message as soon as the one before is answered.
+
+May import: counts, friends_due, friends_stage, scenario, stage.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from encke.tools.load.summary import Durations
+
+from . import counts
+from .course import Course
+from .friends_due import Audience, Mismatch
+from .friends_stage import Answered, Listeners
+from .processes import BenchError
+from .scenario import Node
+from .stage import Seen, Stage
+
+RATE = 1_000.0
+"""Messages a second between others."""
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One message of his; from POSTing it to each arrival."""
+
+    answered: Answered
+    arrivals: Durations
+    wrong: Mismatch
+
+
+class Others(msgspec.Struct, frozen=True):
+    """Messages between others."""
+
+    messages: int
+    rate: float
+    seen: Seen
+    wrong: counts.Difference
+
+
+class Meanwhile(msgspec.Struct, frozen=True):
+    """Others' messages while he published."""
+
+    others: Others
+    publications: list[Answered]
+    arrivals: Durations
+    wrong: Mismatch
+
+
+class Popular(msgspec.Struct, frozen=True):
+    """What was measured."""
+
+    subscribers: int
+    online: int
+    alone: Message
+    before: Others
+    meanwhile: Meanwhile
+
+    @property
+    def ratio(self) -> float:
+        """Others' p99 while he publishes, as a ratio to what it was before."""
+        return self.meanwhile.others.seen.latency.p99 / self.before.seen.latency.p99
+
+    @property
+    def wrongs(self) -> list[Mismatch | counts.Difference]:
+        """All that was found wrong."""
+        return [
+            self.alone.wrong,
+            self.meanwhile.wrong,
+            self.before.wrong,
+            self.meanwhile.others.wrong,
+        ]
+
+
+class Cast(msgspec.Struct, frozen=True):
+    """Who is who: subscribers are numbered from 1 to `subscribers`, who of them is online is
+    in `audience`; then comes the publisher, then the others."""
+
+    audience: Audience
+    subscribers: int
+    others: int
+
+    @property
+    def publisher(self) -> int:
+        """The popular one."""
+        return self.subscribers + 1
+
+
+def write(subscribers: int, file: Path) -> None:
+    """Write the subscriptions to the publisher, for `encke friends load`."""
+    with file.open("w") as lines:
+        lines.writelines(f"{user}\t{subscribers + 1}\n" for user in range(1, subscribers + 1))
+
+
+def measure(
+    server: Node, cast: Cast, seconds: float, directory: Path, course: Course, transport: str
+) -> Popular:
+    """Measure, others' messages for so long each time. Raises BenchError."""
+    alone = _alone(server, cast, _folder(directory, "alone"), transport)
+    course.done(
+        f"{alone.answered.delivered:,} of {cast.subscribers:,} subscribers online: first after "
+        f"{alone.arrivals.min:,.1f} ms, last after {alone.arrivals.max:,.0f} ms; {alone.wrong}"
+    )
+    course.begin("others' messages")
+    before = _others(server, cast, 0, seconds, _folder(directory, "before"))
+    course.begin("others' messages while he publishes")
+    meanwhile = _meanwhile(server, cast, seconds, directory, transport)
+    popular = Popular(cast.subscribers, len(cast.audience.online), alone, before, meanwhile)
+    course.done(
+        f"others' p99: {before.seen.latency.p99:.2f} ms before, "
+        f"{meanwhile.others.seen.latency.p99:.2f} ms while he published "
+        f"{len(meanwhile.publications)} messages: {popular.ratio:.1f} times"
+    )
+    return popular
+
+
+def _alone(server: Node, cast: Cast, directory: Path, transport: str) -> Message:
+    with _listeners(server, cast, directory, transport) as listeners:
+        answered = listeners.publish_one(cast.publisher)
+        wrong = listeners.await_all()
+        return Message(answered, listeners.end().latency, wrong)
+
+
+def _others(server: Node, cast: Cast, beside: int, seconds: float, directory: Path) -> Others:
+    first = cast.publisher + 1
+    with Stage(server, cast.others, directory, first_id=first, beside=beside) as stage:
+        stage.open()
+        sent = stage.send_paced(RATE, seconds)
+        others = Others(sent.messages, sent.rate, stage.end(), sent.wrong)
+    _all_gone(server, beside)
+    return others
+
+
+def _meanwhile(
+    server: Node, cast: Cast, seconds: float, directory: Path, transport: str
+) -> Meanwhile:
+    with _listeners(server, cast, _folder(directory, "listeners"), transport) as listeners:
+        with _publishing(listeners, cast.publisher) as publications:
+            online = len(cast.audience.online)
+            others = _others(server, cast, online, seconds, _folder(directory, "meanwhile"))
+        wrong = listeners.await_all()
+        return Meanwhile(others, publications, listeners.end().latency, wrong)
+
+
+@contextmanager
+def _listeners(server: Node, cast: Cast, directory: Path, transport: str) -> Iterator[Listeners]:
+    """Those of his subscribers who are online."""
+    with Listeners(server, cast.audience, cast.publisher, directory, transport) as listeners:
+        listeners.open()
+        yield listeners
+    _all_gone(server, 0)
+
+
+@contextmanager
+def _publishing(listeners: Listeners, publisher: int) -> Iterator[list[Answered]]:
+    """Inside, he publishes, one message after the other."""
+    answers: list[Answered] = []
+    failed: list[BenchError] = []
+    enough = threading.Event()
+
+    def publish() -> None:
+        try:
+            while not enough.is_set():
+                answers.append(listeners.publish_one(publisher))
+        except BenchError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    try:
+        yield answers
+    finally:
+        enough.set()
+        thread.join()
+    if failed:
+        raise failed[0]
+
+
+def _all_gone(server: Node, beside: int) -> None:
+    server.until(lambda state: state.streams == state.users == beside, 60, "All gone")
+
+
+def _folder(directory: Path, name: str) -> Path:
+    folder = directory / name
+    folder.mkdir()
+    return folder
