@@ -14,7 +14,7 @@ sets), nchan (the peer, in C, in nginx), and Encke, over its public interface.
 
 Three commands measure the whole machine, with all of its cores, and leave a report:
 
-    scenario    a node, `encke flood` and `encke generate`, started and ended
+    tools    a node, `encke flood` and `encke generate`, started and ended
     stage       a server with its streams: opened, sent to, cut off, each with its figures
     counts kernel                   what each user got; the kernel's memory for sockets
     capacity    how many connections this machine can hold, and why

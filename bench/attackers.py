@@ -10,18 +10,17 @@ All work is spread evenly over time (a slot has its turn each 2 s), and the proc
 runs at idle priority: the attack shall bother the server, not the good clients that
 share this core. What it had no time for is left out, not made up for in a burst.
 
-May import: generator (raise_file_limit, say).
+May import: nothing of Encke.
 """
 
 import os
+import resource
 import select
 import socket
 import sys
 import time
 
 import msgspec
-
-from .generator import raise_file_limit, say
 
 PAUSE = 2.0
 """Seconds between two bytes of one attacker."""
@@ -170,11 +169,12 @@ class Attack:
 
 def main() -> None:
     """Carry out the plan in argv."""
-    raise_file_limit()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     attack = Attack(msgspec.json.decode(sys.argv[1], type=Plan))
     attack.run()
-    say(attack.outcome)
+    sys.stdout.buffer.write(msgspec.json.encode(attack.outcome) + b"\n")
 
 
 if __name__ == "__main__":

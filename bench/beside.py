@@ -1,10 +1,9 @@
 """nchan, through the same steps as Encke, as far as one of its workers goes.
 
-May import: course, peers, stage, settings, watch.
+May import: course, servers, stage, settings, watch.
 """
 
 import re
-from pathlib import Path
 
 import httpx
 import msgspec
@@ -14,7 +13,7 @@ from encke.settings import files_limit
 from encke.tools.watch import Processes, Reading, Recorder, Sample
 
 from .course import Course, noted
-from .peers import NCHAN_FILES, NCHAN_STREAMS, nchan, nchan_missing
+from .servers.nginx import NCHAN_FILES, NCHAN_STREAMS, nchan, nchan_missing
 from .stage import POST, Opening, Return, Seen, Sending, Stage
 
 NAME = "nchan"
@@ -22,7 +21,7 @@ NAME = "nchan"
 _published = re.compile(r"^total published messages: (\d+)", re.MULTILINE).search
 
 
-class Peer(msgspec.Struct, frozen=True, kw_only=True):
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """What was measured of it."""
 
     opening: Opening
@@ -64,13 +63,13 @@ def most() -> int:
 
 
 def measure(
-    streams: int, rate: float, seconds: float, every: float, directory: Path, course: Course
-) -> tuple[Peer, list[Sample]]:
+    streams: int, rate: float, seconds: float, every: float, course: Course
+) -> tuple[Measured, list[Sample]]:
     """Open, send, cut off, and watch. Raises BenchError."""
     with (
-        nchan(None) as server,
+        nchan() as server,
         Recorder([Watched(server.pid, server.url)], every) as recorder,
-        Stage(server, streams, directory, POST) as stage,
+        Stage(server, streams, course.place(NAME), POST) as stage,
     ):
         recorder.listener = course.show
         course.begin("connecting")
@@ -81,5 +80,5 @@ def measure(
         returned = stage.cut()
         seen = stage.end()
         recorder.read()
-    peer = Peer(opening=opening, sending=sending, returned=returned, seen=seen)
-    return peer, noted(recorder.samples, [], every / 4)
+    measured = Measured(opening=opening, sending=sending, returned=returned, seen=seen)
+    return measured, noted(recorder.samples, [], every / 4)

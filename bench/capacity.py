@@ -1,6 +1,6 @@
 """How many connections this machine can hold with both ends on it, and what sets the bound.
 
-Pure. May import: scoreboard, settings, doctor, flood.plan.
+Pure. May import: scoreboard, settings, doctor, flood.plan, servers.
 """
 
 import msgspec
@@ -9,6 +9,8 @@ from encke.scoreboard import FIRST_GATEWAY, ROWS
 from encke.settings import RESERVED_FILES
 from encke.tools import doctor
 from encke.tools.flood import plan as flood_plan
+
+from .servers.processes import BenchError
 
 MOST = 1_000_000
 """Connections by default, however large the machine is."""
@@ -83,3 +85,13 @@ def most(found: list[Bound]) -> int:
     """Connections by default: what all bounds allow, in whole thousands if it's that many."""
     allowed = min(MOST, found[0].allows)
     return allowed - allowed % 1000 if allowed > 1000 else allowed
+
+
+def check(connections: int, found: list[Bound]) -> None:
+    """Raises BenchError if the machine can't hold so many."""
+    first = found[0]
+    if connections > first.allows or not connections:
+        raise BenchError(
+            f"This machine can't hold {connections:,} connections with both ends: {first.what} "
+            f"allows {first.allows:,} ({first.why})."
+        )

@@ -5,23 +5,24 @@ messages are sent to another one, and a NATS server is between them. All process
 on the server's core, the clients on the other one. A round measures both, one right after
 the other; the ratios are taken within a round.
 
-May import: load.usage, nats, peers, processes, programs.
+May import: clients, contestants, course, meter, servers.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from statistics import median
 
 import msgspec
 
-from encke.tools.load.usage import busy_seconds
-
-from .nats import NatsServer, nats_servers
-from .peers import Server, encke
-from .processes import Cores
-from .programs import Load, Sent, compiled, load
+from .clients import Sent, compiled, load
+from .contestants import Contestant
+from .course import Course
+from .meter import Meter
+from .servers.nats import NatsServer
+from .servers.processes import Cores
+from .servers.server import Server
 
 ALONE, ACROSS = "alone", "across"
 
@@ -85,90 +86,58 @@ class Crossing(msgspec.Struct, frozen=True):
         return any(sample.error for sample in self.samples)
 
 
-class _Contest:
-    """Who is measured: the node with the streams, that which is sent to, NATS between."""
-
-    def __init__(self, nodes: Sequence[Server], nats: NatsServer | None) -> None:
-        self.nodes = nodes
-        self.nats = nats
-
-    def cpu(self, clients: Load) -> tuple[float, float, float, float]:
-        """CPU seconds of the nodes, of NATS, of the clients, and of all there is."""
-        return (
-            sum(it.cpu_seconds() for it in self.nodes),
-            self.nats.cpu_seconds() if self.nats else 0.0,
-            clients.cpu_seconds(),
-            busy_seconds(),
-        )
-
-
-def measure(
-    streams: int,
-    seconds: float,
-    rounds: int,
-    cores: Cores,
-    directory: Path,
-    say: Callable[[str], None],
-) -> Crossing:
-    """`rounds` of each; `say` is told of each sample. Raises BenchError."""
+def measure(streams: int, seconds: float, rounds: int, cores: Cores, course: Course) -> Crossing:
+    """`rounds` of each. Raises BenchError."""
     samples: list[Sample] = []
     with compiled("load") as programs:
-        for number in range(rounds):
-            for gateways in GATEWAYS:
-                for name in (ALONE, ACROSS):
-                    with ExitStack() as stack:
-                        place = directory / f"{number}-{gateways}-{name}"
-                        place.mkdir()
-                        contest = stack.enter_context(
-                            _contest(name, gateways, streams, cores.server, place)
-                        )
-                        held, sent_to = contest.nodes[0].port, contest.nodes[-1].port
-                        clients = stack.enter_context(load(programs, held, cores.load, to=sent_to))
-                        clients.open(streams, "/test/")
-                        clients.post(seconds / 4, SENDERS, 1, "/send/")  # warms all up
-                        for how in WAYS:
-                            sample = _sample(contest, clients, seconds, number, name, gateways, how)
-                            say(
-                                f"round {number + 1}/{rounds}  {name}, {gateways} gateways each, "
-                                f"{how}: {sample.rate:,.0f} messages/s  {sample.error}"
-                            )
-                            samples.append(sample)
+        for number, gateways, name in product(range(rounds), GATEWAYS, (ALONE, ACROSS)):
+            place = course.place(f"{number}-{gateways}-{name}")
+            with (
+                _contest(name, gateways, streams, cores.server, place) as (nodes, nats),
+                load(programs, nodes[0].port, cores.load, to=nodes[-1].port) as clients,
+            ):
+                clients.open(streams, "/test/")
+                clients.post(seconds / 4, SENDERS, 1, "/send/")  # warms all up
+                for how in WAYS:
+                    meter = Meter(
+                        lambda nodes=nodes: sum(it.cpu_seconds() for it in nodes),  # type: ignore[misc]
+                        lambda nats=nats: sum(it.cpu_seconds() for it in nats),  # type: ignore[misc]
+                        clients.cpu_seconds,
+                    )
+                    if how == "NDJSON":
+                        sent = clients.ndjson(seconds, BODIES, "/send")
+                    else:
+                        sent = clients.post(seconds, SENDERS, DEPTH, "/send/")
+                    sample = _sample(number, name, gateways, how, sent, meter)
+                    course.done(
+                        f"round {number + 1}/{rounds}  {name}, {gateways} gateways each, "
+                        f"{how}: {sample.rate:,.0f} messages/s  {sample.error}"
+                    )
+                    samples.append(sample)
     return Crossing(streams, samples, list(ratios(samples)))
 
 
 @contextmanager
-def _contest(name: str, gateways: int, streams: int, core: int, place: Path) -> Iterator[_Contest]:
+def _contest(
+    name: str, gateways: int, streams: int, core: int, place: Path
+) -> Iterator[tuple[list[Server], list[NatsServer]]]:
+    """The nodes, of which the first has the streams and the last is sent to; NATS between."""
+    contestant = Contestant("Encke", gateways)
     if name == ALONE:
-        with encke(core, gateways, streams) as server:
-            yield _Contest([server], None)
+        with contestant.start(core, streams) as server:
+            yield [server], []
         return
-    with (
-        nats_servers(1, place, core) as (nats,),
-        encke(core, gateways, streams, nats=nats.url, node_name="streams") as held,
-        encke(core, gateways, nats=nats.url, node_name="senders") as sent_to,
-    ):
-        yield _Contest([held, sent_to], nats)
+    with NatsServer(place, core=core) as nats:
+        joined = ("--nats", nats.url, "--node-name")
+        with (
+            contestant.start(core, streams, *joined, "streams") as held,
+            contestant.start(core, 0, *joined, "senders") as sent_to,
+        ):
+            yield [held, sent_to], [nats]
 
 
-def _sample(
-    contest: _Contest,
-    clients: Load,
-    seconds: float,
-    number: int,
-    name: str,
-    gateways: int,
-    how: str,
-) -> Sample:
-    act = (
-        partial(clients.ndjson, seconds, BODIES, "/send")
-        if how == "NDJSON"
-        else partial(clients.post, seconds, SENDERS, DEPTH, "/send/")
-    )
-    before = contest.cpu(clients)
-    sent = act()
-    nodes, nats, used, busy = (
-        now - then for now, then in zip(contest.cpu(clients), before, strict=True)
-    )
+def _sample(number: int, name: str, gateways: int, how: str, sent: Sent, meter: Meter) -> Sample:
+    nodes, nats, clients, others = meter.used()
     return Sample(
         round=number,
         contestant=name,
@@ -178,20 +147,10 @@ def _sample(
         seconds=sent.seconds,
         nodes_cpu=nodes,
         nats_cpu=nats,
-        load_cpu=used,
-        others_cpu=max(0.0, busy - nodes - nats - used),
-        error=_wrong(sent),
+        load_cpu=clients,
+        others_cpu=others,
+        error=sent.wrong(claims=False, ndjson=False),
     )
-
-
-def _wrong(sent: Sent) -> str:
-    if sent.error or sent.refused:
-        return sent.error or f"{sent.refused} requests were refused"
-    if sent.received != sent.sent:
-        return f"{sent.sent} messages were sent, {sent.received} came"
-    if sent.misdirected:
-        return f"{sent.misdirected} streams got more or less than was sent to them"
-    return ""
 
 
 def ratios(samples: Sequence[Sample]) -> Iterator[Ratio]:

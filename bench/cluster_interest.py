@@ -5,7 +5,7 @@ subscription. Over several servers interest has to spread from one to the others
 is what is measured: from the head's last byte on, messages are sent through the other
 node, one after the other, and the first one that comes says how long it took.
 
-May import: processes, scenario.
+May import: servers.
 """
 
 import re
@@ -15,8 +15,8 @@ import time
 
 import msgspec
 
-from .processes import BenchError
-from .scenario import Node
+from .servers.encke import Encke
+from .servers.processes import BenchError
 
 STEP = 0.0002
 """Seconds between two messages: what can't be told more precisely."""
@@ -38,7 +38,7 @@ class Interest(msgspec.Struct, frozen=True):
     max: float
 
 
-def propagation(here: Node, there: Node, rounds: int) -> Interest:
+def propagation(here: Encke, there: Encke, rounds: int) -> Interest:
     """Users log in at `here`, one after the other, and are sent to through `there`.
 
     Raises BenchError if one can't be reached.

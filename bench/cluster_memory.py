@@ -4,21 +4,20 @@ The same node is measured alone just before. Then the NATS server is restarted, 
 until the node is ready again, all of its interest being in place; a second node sends to
 random users afterwards, and each message must come.
 
-May import: counts, nats, processes, scenario, stage.
+May import: counts, course, servers, stage, tools.
 """
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import msgspec
 
 from . import counts
-from .nats import NatsServer, nats_servers
-from .processes import BenchError
-from .scenario import ROOM, Node, generate, node
+from .course import Course
+from .servers.encke import ROOM, Encke
+from .servers.nats import NatsServer
+from .servers.processes import until
 from .stage import ARRIVAL, NDJSON, SENDERS, Opening, Stage
+from .tools import generate
 
 LOOK = 0.02
 """Seconds between two looks at whether the node is ready."""
@@ -67,31 +66,36 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.refused or self.wrong or self.closed)
 
 
-def measure(users: int, directory: Path, say: Callable[[str], None]) -> Memory:
-    """So many users, alone and joined; `say` is told what is being done. Raises BenchError."""
-    say(f"{users:,} users on a node without NATS")
-    place = _made(directory / "alone")
-    with node(users + ROOM, place / "node.log") as server, Stage(server, users, place) as stage:
+def measure(users: int, course: Course) -> Memory:
+    """So many users, alone and joined. Raises BenchError."""
+    course.done(f"{users:,} users on a node without NATS")
+    room = ("--max-connections", str(users + ROOM))
+    with Encke(*room) as server, Stage(server, users, course.place("alone")) as stage:
         alone = stage.open()
         stage.end()
-    say(f"{users:,} users on a node that is joined to NATS")
-    place = _made(directory / "joined")
-    with nats_servers(1, place) as (nats,):
-        before = nats.memory()
+    course.done(f"{users:,} users on a node that is joined to NATS")
+    place = course.place("joined")
+    with NatsServer(course.place("nats")) as nats:
+        before = sum(nats.settled_memory(40).values())
+        joined_to = ("--nats", nats.url, "--node-name")
         with (
-            node(users + ROOM, place / "node.log", nats=nats.url, node_name="full") as server,
+            Encke(*room, *joined_to, "full") as server,
             Stage(server, users, place) as stage,
         ):
             used = nats.cpu_seconds()
             joined = stage.open()
             used = nats.cpu_seconds() - used
-            after = nats.memory()
-            say("the NATS server is restarted")
-            noticed, returned = _restart(nats, server)
+            after = sum(nats.settled_memory(40).values())
+            course.done("the NATS server is restarted")
+            nats.leave()
+            noticed = _until_ready(server, wanted=False)
+            nats.start()
+            returned = _until_ready(server, wanted=True)
             subscriptions = nats.subscriptions()
-            say(f"{CHECKED:,} messages through another node")
-            with node(ROOM, place / "other.log", nats=nats.url, node_name="other") as other:
-                refused, wrong = _check(other, users, min(CHECKED, users), place)
+            checked = min(CHECKED, users)
+            course.done(f"{checked:,} messages through another node")
+            with Encke("--max-connections", str(ROOM), *joined_to, "other") as other:
+                refused, wrong = _check(other, users, checked, place)
             return Memory(
                 alone=alone,
                 joined=joined,
@@ -101,54 +105,26 @@ def measure(users: int, directory: Path, say: Callable[[str], None]) -> Memory:
                 seconds_to_notice=noticed,
                 seconds_to_return=returned,
                 subscriptions=subscriptions,
-                messages=min(CHECKED, users),
+                messages=checked,
                 refused=refused,
                 wrong=wrong,
                 closed=stage.end().closed,
             )
 
 
-def _restart(nats: NatsServer, server: Node) -> tuple[float, float]:
-    """Restart it: seconds until the node wasn't ready, and from then on until it was again."""
-    nats.stop()
-    noticed = _until_ready(server, wanted=False)
-    nats.start()
-    return noticed, _until_ready(server, wanted=True)
-
-
-def _until_ready(server: Node, *, wanted: bool) -> float:
+def _until_ready(server: Encke, *, wanted: bool) -> float:
     """Wait until the node says that it is, or isn't, ready; the seconds that it took."""
-    began = time.monotonic()
-    while _is_ready(server) != wanted:
-        if time.monotonic() - began > PATIENCE:
-            raise BenchError(
-                f"The node {'is still not' if wanted else 'still says that it is'} ready, "
-                f"{PATIENCE:g} s after the NATS server was {'started' if wanted else 'ended'}."
-            )
-        time.sleep(LOOK)
-    return time.monotonic() - began
+    what = f"the node is {'' if wanted else 'not '}ready, the NATS server having changed"
+    return until(lambda: (server.get("/health")[0] == 200) == wanted, what, PATIENCE, LOOK)
 
 
-def _is_ready(server: Node) -> bool:
-    try:
-        url = f"http://{server.control}/health"
-        return httpx.get(url, trust_env=False, timeout=30).status_code == 200
-    except httpx.HTTPError as error:
-        raise BenchError(f"The node doesn't tell its health: {error!r}") from None
-
-
-def _check(other: Node, users: int, messages: int, place: Path) -> tuple[int, counts.Difference]:
+def _check(other: Encke, users: int, messages: int, place: Path) -> tuple[int, counts.Difference]:
     """Send through `other` to random users: how many were refused, and what didn't come."""
     with generate(
         other.url,
         *NDJSON,
-        *("--senders", str(SENDERS), "--max-id", str(users), "--every", "3600"),
+        *("--senders", str(SENDERS), "--max-id", str(users)),
         *("--counts", str(place / "sent"), "--count", str(messages)),
     ) as sender:
         said = sender.result(PATIENCE)
     return said.failed, counts.wait_for(counts.total([place / "sent"]), place / "got", ARRIVAL)
-
-
-def _made(place: Path) -> Path:
-    place.mkdir()
-    return place

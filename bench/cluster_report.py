@@ -1,18 +1,20 @@
 """The report of ``python -m bench cluster``: budgets and tables.
 
-Pure but for the graph, which is drawn when the document is written.
-May import: cluster, its parts, document; million_graphs to draw.
+May import: cluster, its parts, contestants, course, graphs, options, report, servers.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from statistics import median
 
-from .cluster import Options, Results
+from . import graphs
+from .cluster import Options, Results, measure
 from .cluster_crossing import GATEWAYS, WAYS, Crossing, Ratio
 from .cluster_memory import Memory
 from .cluster_spread import NODES, Spread
-from .document import Budget, Document, Grid, Picture, Section
+from .contestants import Lacking
+from .course import Course
+from .report import Block, Budget, Report, Section, Table, at_most, facts, none
+from .servers.nats import missing
 
 FULL = Options()
 """What the budgets are for; a smaller run is only judged by what must never be."""
@@ -35,7 +37,7 @@ _SPREAD_HOW = (
 )
 
 _INTEREST_HOW = (
-    "A user logs in on one node. From the last byte of his head on, messages are sent to him "
+    "A user logs in on one node. From the last byte of the head on, messages are sent to them "
     "through a node at another NATS server, each 0.2 ms one; counted is the time when the "
     "first one that came was sent. At the same NATS server it's the first one always."
 )
@@ -53,20 +55,32 @@ _MEMORY_HOW = (
     "and says that it's ready once the server has processed that."
 )
 
-Block = str | Grid | Picture
+
+def run(options: Options, course: Course) -> Report:
+    """Nodes joined through NATS: delivery, throughput, memory, return; and a report.
+
+    It takes some ten minutes, needs nats-server and a C compiler, and leaves a folder with
+    README.md, a graph and results.json. With --quick and without --report nothing is kept.
+
+    Exit code 1 if a message was refused, lost, doubled or out of order, or a stream was closed.
+    """
+    if reason := missing():
+        raise Lacking(f"this benchmark: {reason}.")
+    return report(measure(options, course), options, course.notices)
 
 
-def document(results: Results, options: Options, notices: list[str]) -> Document:
-    """The report."""
-    sections = []
+def report(results: Results, options: Options, notices: list[str]) -> Report:
+    """What was found."""
+    parts = []
     if (spread := results.spread) is not None:
-        sections.append(Section("Three nodes, three NATS servers", _spread(spread)))
-        sections.append(Section("From the head to being reached", _interest(spread)))
+        parts.append(Section("Three nodes, three NATS servers", _spread(spread)))
+        parts.append(Section("From the head to being reached", _interest(spread)))
     if (crossing := results.crossing) is not None:
-        sections.append(Section("Across NATS, and alone", _crossing(crossing)))
+        parts.append(Section("Across NATS, and alone", _crossing(crossing)))
     if (memory := results.memory) is not None:
-        sections.append(Section("Very many users of one node", _memory(memory)))
-    return Document(
+        parts.append(Section("Very many users of one node", _memory(memory)))
+    wrong = "A message was refused, lost, doubled or out of order."
+    return Report(
         benchmark="cluster",
         title="Nodes joined through NATS",
         summary=" ".join(_summary(results)),
@@ -74,7 +88,8 @@ def document(results: Results, options: Options, notices: list[str]) -> Document
         notices=notices,
         results=results,
         budgets=list(budgets(results, options)),
-        sections=sections,
+        sections=parts,
+        fault=wrong if results.faulty else "",
     )
 
 
@@ -92,28 +107,21 @@ def _spread_budgets(spread: Spread, options: Options) -> Iterator[Budget]:
     full = (
         spread.users >= FULL.spread_users
         and options.rate >= FULL.rate
-        and options.seconds >= FULL.seconds
+        and options.minutes >= FULL.minutes
     )
     yield Budget(
         f"messages to {spread.users:,} users of three nodes, from all three",
         f"{spread.rate:,.0f}/s for {spread.seconds:,.0f} s",
-        f">= {FULL.rate:,.0f}/s for {FULL.seconds:,.0f} s",
+        f">= {FULL.rate:,.0f}/s for {FULL.minutes * 60:,.0f} s",
         spread.rate >= FULL.rate if full else None,
     )
-    yield Budget(
-        "their latency, p99",
-        f"{spread.latency.p99:,.1f} ms",
-        f"<= {P99_BUDGET:g} ms",
-        spread.latency.p99 <= P99_BUDGET if full else None,
-    )
-    for what, found in (
-        ("refused", spread.refused),
-        ("lost", spread.wrong.lost),
-        ("doubled", spread.wrong.doubled),
-        ("out of order", spread.violations),
-    ):
-        yield Budget(f"of them {what}", f"{found:,}", "0", not found)
-    yield Budget("streams closed", f"{spread.closed:,}", "0", not spread.closed)
+    p99 = spread.latency.p99
+    yield at_most("their latency, p99", p99, P99_BUDGET, "{:,.1f} ms", judged=full)
+    yield none("of them refused", spread.refused)
+    yield none("of them lost", spread.wrong.lost)
+    yield none("of them doubled", spread.wrong.doubled)
+    yield none("of them out of order", spread.violations)
+    yield none("streams closed", spread.closed)
 
 
 def _crossing_budgets(crossing: Crossing, options: Options) -> Iterator[Budget]:
@@ -126,30 +134,21 @@ def _crossing_budgets(crossing: Crossing, options: Options) -> Iterator[Budget]:
             ratio.rate >= RATIO_BUDGET if full else None,
         )
     errors = [sample.error for sample in crossing.samples if sample.error]
-    yield Budget("measurements in which not all came", "; ".join(errors) or "0", "0", not errors)
+    yield none("measurements in which not all came", "; ".join(errors))
 
 
 def _memory_budgets(memory: Memory) -> Iterator[Budget]:
     full = memory.joined.streams >= FULL.users
     users = f"{memory.joined.streams:,} users on one node"
-    yield Budget(
-        f"{users}: Encke's memory a user, beyond that without NATS",
-        f"{memory.more_a_user:,.0f} bytes",
-        f"<= {MEMORY_BUDGET} bytes",
-        memory.more_a_user <= MEMORY_BUDGET if full else None,
-    )
-    yield Budget(
-        "all of their interest restored, after NATS was restarted",
-        f"{memory.seconds_to_return:.1f} s",
-        f"<= {RETURN_BUDGET:g} s",
-        memory.seconds_to_return <= RETURN_BUDGET if full else None,
-    )
-    wrong = memory.refused or memory.wrong
+    what = f"{users}: Encke's memory a user, beyond that without NATS"
+    yield at_most(what, memory.more_a_user, MEMORY_BUDGET, "{:,.0f} bytes", judged=full)
+    what = "all of their interest restored, after NATS was restarted"
+    yield at_most(what, memory.seconds_to_return, RETURN_BUDGET, "{:.1f} s", judged=full)
     yield Budget(
         f"of {memory.messages:,} messages through another node then: refused, lost, doubled",
         f"{memory.refused:,}, {memory.wrong.lost:,}, {memory.wrong.doubled:,}",
         "0",
-        not wrong,
+        not (memory.refused or memory.wrong),
     )
 
 
@@ -183,10 +182,10 @@ def _spread(it: Spread) -> list[Block]:
     def each(seconds: float) -> str:
         return f"{seconds / it.messages * 1e6:.1f} µs a message, {seconds / it.seconds:.2f} cores"
 
-    rows = [
-        ("users, of three nodes together", f"{it.users:,}"),
+    found = facts(
+        ("users, of three nodes together", it.users),
         ("until all streams were open", f"{it.seconds_to_open:.1f} s"),
-        ("messages", f"{it.messages:,}"),
+        ("messages", it.messages),
         ("accepted a second", f"{it.rate:,.0f}"),
         ("until the last one had come", f"{it.seconds:.1f} s"),
         ("from sending to arrival", str(it.latency)),
@@ -200,88 +199,60 @@ def _spread(it: Spread) -> list[Block]:
         ("CPU: encke flood", each(it.flood_cpu)),
         ("CPU: encke generate", each(it.generate_cpu)),
         ("CPU: others", f"{it.others_cpu / it.seconds:.2f} cores"),
-    ]
-
-    def drawn(path: Path) -> None:
-        from . import million_graphs
-
-        million_graphs.latencies(it.latency, "From sending to arrival, three nodes", path)
-
-    blocks: list[Block] = [
-        _SPREAD_HOW,
-        Grid(("", ""), rows),
-    ]
-    if it.latency.count:
-        blocks += [
-            Picture("latency.png", "Latency.", drawn),
-            Picture("latency.svg", "The same as SVG.", drawn),
-        ]
-    return blocks
+    )
+    title = "From sending to arrival, three nodes"
+    return [_SPREAD_HOW, found, *graphs.latencies("latency", it.latency, title)]
 
 
 def _interest(spread: Spread) -> list[Block]:
     it = spread.interest
-    rows = [
-        ("users who logged in, one after the other", f"{it.rounds:,}"),
-        ("of them reached by the first message", f"{it.at_once:,}"),
+    times = (("p50", it.p50), ("p99", it.p99), ("max", it.max))
+    found = facts(
+        ("users who logged in, one after the other", it.rounds),
+        ("of them reached by the first message", it.at_once),
         *(
             (f"from the head to the first message that came, {name}", f"{seconds * 1000:.2f} ms")
-            for name, seconds in (("p50", it.p50), ("p99", it.p99), ("max", it.max))
+            for name, seconds in times
         ),
-    ]
-    return [
-        _INTEREST_HOW,
-        Grid(("", ""), rows),
-    ]
+    )
+    return [_INTEREST_HOW, found]
 
 
 def _crossing(crossing: Crossing) -> list[Block]:
     rows = []
-    for gateways in GATEWAYS:
-        for how in WAYS:
-            for name in dict.fromkeys(sample.contestant for sample in crossing.samples):
-                group = [
-                    it
-                    for it in crossing.samples
-                    if (it.gateways, it.how, it.contestant) == (gateways, how, name)
-                ]
-                rows.append(
-                    (
-                        f"{name}, {_shape(gateways)}, {how}",
-                        f"{median(it.rate for it in group):,.0f}",
-                        f"{median(it.us for it in group):.1f} µs",
-                        *(
-                            f"{median(of / it.messages * 1e6 for it, of in part):.1f} µs"
-                            for part in (
-                                [(it, it.nodes_cpu) for it in group],
-                                [(it, it.nats_cpu) for it in group],
-                            )
-                        ),
-                        f"{median(it.load_cpu / it.seconds for it in group):.0%}",
-                        f"{median(it.others_cpu / it.seconds for it in group):.0%}",
-                    )
-                )
+    kinds = dict.fromkeys((it.gateways, it.how, it.contestant) for it in crossing.samples)
+    for gateways, how, name in sorted(
+        kinds, key=lambda it: (GATEWAYS.index(it[0]), WAYS.index(it[1]))
+    ):
+        group = [
+            it
+            for it in crossing.samples
+            if (it.gateways, it.how, it.contestant) == (gateways, how, name)
+        ]
+        rows.append(
+            (
+                f"{name}, {_shape(gateways)}, {how}",
+                f"{median(it.rate for it in group):,.0f}",
+                f"{median(it.us for it in group):.1f} µs",
+                f"{median(it.nodes_cpu / it.messages * 1e6 for it in group):.1f} µs",
+                f"{median(it.nats_cpu / it.messages * 1e6 for it in group):.1f} µs",
+                f"{median(it.load_cpu / it.seconds for it in group):.0%}",
+                f"{median(it.others_cpu / it.seconds for it in group):.0%}",
+            )
+        )
+    columns = (
+        "", "messages/s", "CPU a message", "of it nodes", "of it NATS", "load's CPU",
+        "others' CPU",
+    )  # fmt: skip
     ratios = [(_named(it), f"{it.rate:.2f}", f"{it.cpu:.2f}") for it in crossing.ratios]
     return [
         _CROSSING_HOW,
-        Grid(
-            (
-                "",
-                "messages/s",
-                "CPU a message",
-                "of it nodes",
-                "of it NATS",
-                "load's CPU",
-                "others' CPU",
-            ),
-            rows,
-        ),
-        Grid(("across : alone", "by the clock", "by CPU time"), ratios),
+        Table(columns, rows),
+        Table(("across : alone", "by the clock", "by CPU time"), ratios),
     ]
 
 
 def _memory(it: Memory) -> list[Block]:
-    alone, joined = it.alone, it.joined
     opened = [
         (
             name,
@@ -291,9 +262,10 @@ def _memory(it: Memory) -> list[Block]:
             f"{opening.bytes_a_stream:,.0f}",
             f"{opening.growth_a_stream:,.0f}",
         )
-        for name, opening in (("alone", alone), ("joined", joined))
+        for name, opening in (("alone", it.alone), ("joined", it.joined))
     ]
-    rows = [
+    columns = ("", "until all open", "server's CPU", "memory", "a user", "came with the users")
+    found = facts(
         ("Encke's memory a user more than alone", f"{it.more_a_user:,.0f} bytes"),
         ("the NATS server's memory without a user", f"{it.nats_before / 1e6:.1f} MB"),
         ("with all of them", f"{it.nats_after / 1e6:.1f} MB"),
@@ -301,17 +273,10 @@ def _memory(it: Memory) -> list[Block]:
         ("its CPU while all logged in", f"{it.nats_open_cpu:.1f} s"),
         ("NATS ended, until the node said that it isn't ready", f"{it.seconds_to_notice:.2f} s"),
         ("NATS back, until the node was ready again", f"{it.seconds_to_return:.2f} s"),
-        ("subscriptions that the server had then", f"{it.subscriptions:,}"),
-        ("streams closed", f"{it.closed:,}"),
-    ]
-    return [
-        _MEMORY_HOW,
-        Grid(
-            ("", "until all open", "server's CPU", "memory", "a user", "came with the users"),
-            opened,
-        ),
-        Grid(("", ""), rows),
-    ]
+        ("subscriptions that the server had then", it.subscriptions),
+        ("streams closed", it.closed),
+    )
+    return [_MEMORY_HOW, Table(columns, opened), found]
 
 
 def _named(ratio: Ratio) -> str:

@@ -4,7 +4,7 @@ Each node is at a NATS server of its own; the three servers are joined. `encke f
 streams of all nodes, an `encke generate` sends to each node, to users wherever they are: two
 of three messages cross.
 
-May import: counts, interest, load.usage, nats, processes, scenario, stage, load.
+May import: cluster_interest, counts, meter, servers, stage, tools.
 """
 
 import time
@@ -15,14 +15,16 @@ from pathlib import Path
 import msgspec
 
 from encke.tools.load.summary import Durations
-from encke.tools.load.usage import busy_seconds, cpu_seconds, process_tree
+from encke.tools.load.usage import cpu_seconds, process_tree
 
 from . import counts
 from .cluster_interest import Interest, propagation
-from .nats import NatsServer, nats_servers
-from .processes import BenchError
-from .scenario import ROOM, Flooded, Generated, Node, Tool, flood, generate, node
+from .meter import Meter
+from .servers.encke import ROOM, Encke
+from .servers.nats import nats_cluster
+from .servers.processes import BenchError
 from .stage import ARRIVAL, SENDERS
+from .tools import Generated, flood, generate
 
 NODES = 3
 
@@ -69,32 +71,28 @@ def measure(
 ) -> Spread:
     """`rate` messages a second in all. Raises BenchError."""
     with ExitStack() as stack:
-        servers = stack.enter_context(nats_servers(NODES, directory))
+        servers = stack.enter_context(nats_cluster(NODES, directory))
+        room = ("--max-connections", str(users // NODES + ROOM))
         nodes = [
-            stack.enter_context(
-                node(
-                    users // NODES + ROOM,
-                    directory / f"node-{number}.log",
-                    nats=server.url,
-                    node_name=f"node-{number}",
-                )
-            )
-            for number, server in enumerate(servers)
+            stack.enter_context(Encke(*room, "--nats", it.url, "--node-name", f"node-{number}"))
+            for number, it in enumerate(servers)
         ]
         clients = stack.enter_context(
             flood(
-                "",
                 *("--urls", str(_addresses(nodes, users, directory))),
-                *("--counts", str(directory / "got")),
-                *("--verify", "--retry", "--every", "3600"),
+                *("--counts", str(directory / "got"), "--verify", "--retry"),
             )
         )
         opened = clients.until(lambda it: it.event == "connected", 60 + users / 1000)
         assert opened.seconds_to_connect is not None
         interest = propagation(nodes[0], nodes[-1], interest_rounds)
-        before = _cpu(servers, nodes, clients)
+        meter = Meter(
+            lambda: sum(it.cpu_seconds() for it in servers),
+            lambda: sum(it.cpu_seconds() for it in nodes),
+            lambda: cpu_seconds(process_tree(clients.pid)),
+        )
         said, wrong, took = _send(nodes, users, rate, seconds, directory)
-        used = [now - then for now, then in zip(_cpu(servers, nodes, clients), before, strict=True)]
+        nats_cpu, nodes_cpu, flood_cpu, others_cpu = meter.used()
         generated = sum(it.cpu_seconds for it in said)
         last = clients.end()
         return Spread(
@@ -112,15 +110,15 @@ def measure(
             latency=last.latency,
             answers=[it.answers for it in said],
             lag=[it.lag for it in said],
-            nats_cpu=used[0],
-            nodes_cpu=used[1],
-            flood_cpu=used[2],
+            nats_cpu=nats_cpu,
+            nodes_cpu=nodes_cpu,
+            flood_cpu=flood_cpu,
             generate_cpu=generated,
-            others_cpu=max(0.0, used[3] - sum(used[:3]) - generated),
+            others_cpu=max(0.0, others_cpu - generated),
         )
 
 
-def _addresses(nodes: Sequence[Node], users: int, directory: Path) -> Path:
+def _addresses(nodes: Sequence[Encke], users: int, directory: Path) -> Path:
     """A file with the address of each user's stream: user k is at node k modulo their number."""
     file = directory / "urls"
     lines = (f"{nodes[user % len(nodes)].url}/test/{user}\n" for user in range(1, users + 1))
@@ -129,7 +127,7 @@ def _addresses(nodes: Sequence[Node], users: int, directory: Path) -> Path:
 
 
 def _send(
-    nodes: Sequence[Node], users: int, rate: float, seconds: float, directory: Path
+    nodes: Sequence[Encke], users: int, rate: float, seconds: float, directory: Path
 ) -> tuple[list[Generated], counts.Difference, float]:
     """Send to each node, to all users; what was said and what came, and how long it took."""
     each = rate / len(nodes) * 1.01  # one in a hundred more, as in stage.send_paced
@@ -141,7 +139,7 @@ def _send(
             stack.enter_context(
                 generate(
                     server.url,
-                    *("--senders", str(SENDERS), "--max-id", str(users), "--every", "3600"),
+                    *("--senders", str(SENDERS), "--max-id", str(users)),
                     *("--counts", str(file), "--stamp"),
                     *("--rate", str(each), "--count", str(messages)),
                 )
@@ -154,15 +152,3 @@ def _send(
                 raise BenchError(f"Only {figures.sent:,} were sent. {tool.complaints}")
     wrong = counts.wait_for(counts.total(sent), directory / "got", ARRIVAL)
     return said, wrong, time.monotonic() - began
-
-
-def _cpu(
-    servers: Sequence[NatsServer], nodes: Sequence[Node], clients: Tool[Flooded]
-) -> tuple[float, float, float, float]:
-    """CPU seconds of the NATS servers, the nodes, the flood, and of all there is."""
-    return (
-        sum(server.cpu_seconds() for server in servers),
-        sum(server.cpu_seconds() for server in nodes),
-        cpu_seconds(process_tree(clients.pid)),
-        busy_seconds(),
-    )

@@ -1,30 +1,34 @@
-"""``python -m bench connect``: how fast streams are opened, beside nchan.
+"""How fast streams are opened, beside nchan.
 
 A stream counts as open once its response head has come: Encke writes it only after
 the router knows the user, so whoever has the head can be reached. The clients keep
 at most 256 heads outstanding, so nobody's backlog overflows.
 
-May import: peers, processes, programs, report.
+May import: clients, contestants, course, options, report, servers.
 """
 
-from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
+from typing import Self
 
 import msgspec
-from rich.table import Table
 
-from . import report
-from .peers import ENCKE_ONE, ENCKE_TWO, NCHAN, Kind
-from .processes import Cores
-from .programs import LOAD_STREAMS, compiled, load
+from . import options
+from .clients import compiled, herds
+from .contestants import ENCKE_ONE, ENCKE_TWO, NCHAN, Contestant, on_one_core, present
+from .course import Course
+from .report import Report, Section, Table
+from .servers.processes import Cores
 
 
-class Options(msgspec.Struct, frozen=True):
-    """The flags of the command."""
+class Options(options.Options, frozen=True, kw_only=True):
+    """Of `connect`."""
 
-    streams: int = 10_000
-    rounds: int = 3
+    streams: options.Streams = 10_000
+    rounds: options.Rounds = 3
+
+    def quick(self) -> Self:
+        return msgspec.structs.replace(self, streams=200, rounds=1)
 
 
 class Sample(msgspec.Struct):
@@ -53,52 +57,54 @@ class Results(msgspec.Struct):
     samples: list[Sample]
 
 
-def run(options: Options, cores: Cores, notices: list[str]) -> Results:
-    """Measure; raises BenchError if a contestant can't be measured at all."""
+def run(options: Options, course: Course) -> Report:
+    """Time and CPU to open streams, until every client can be reached, beside nchan."""
     samples = []
-    with compiled("load") as programs:
+    with on_one_core(course) as cores, compiled("load") as programs:
+        contestants = present(course, options.streams, NCHAN, ENCKE_ONE, ENCKE_TWO)
         for number in range(1, options.rounds + 1):
-            for kind in (NCHAN, ENCKE_ONE, ENCKE_TWO):
-                if reason := kind.missing(options.streams):
-                    report.notice(notices, f"{kind.name}: {reason}.")
-                    continue
-                sample = _sample(options, programs, cores, kind)
-                sample.round = number
+            for contestant in contestants:
+                sample = _sample(options, number, programs, cores, contestant)
                 samples.append(sample)
-                report.progress(
-                    f"round {number}/{options.rounds}  {kind.name}: {sample.rate:,.0f} streams/s"
+                course.done(
+                    f"round {number}/{options.rounds}  {sample.contestant}: "
+                    f"{sample.rate:,.0f} streams/s"
                 )
-    return Results(samples)
+    return Report(
+        benchmark="connect",
+        options=options,
+        notices=course.notices,
+        results=Results(samples),
+        sections=[_opening(samples, options)],
+    )
 
 
-def _sample(options: Options, programs: Path, cores: Cores, kind: Kind) -> Sample:
-    with ExitStack() as stack:
-        server = stack.enter_context(kind.start(cores.server, options.streams))
-        herds = [
-            stack.enter_context(load(programs, server.port, cores.load, number))
-            for number in range(-(-options.streams // LOAD_STREAMS))
-        ]
-        before, seconds, left = server.cpu_seconds(), 0.0, options.streams
-        for herd in herds:
-            seconds += herd.open(min(left, LOAD_STREAMS), "/test/").seconds
-            left -= LOAD_STREAMS
+def _sample(
+    options: Options, number: int, programs: Path, cores: Cores, contestant: Contestant
+) -> Sample:
+    with (
+        contestant.start(cores.server, options.streams) as server,
+        herds(programs, server.port, cores.load, options.streams) as clients,
+    ):
+        before = server.cpu_seconds()
+        seconds = sum(herd.open(size, "/test/").seconds for herd, size in clients)
         used = server.cpu_seconds() - before
-    return Sample(kind.name, 0, options.streams, seconds, used)
+    return Sample(contestant.name, number, options.streams, seconds, used)
 
 
-def tables(results: Results, options: Options) -> list[Table]:
-    """The outcome, to be printed."""
-    made = report.table(
-        f"Opening {options.streams:,} streams, the server on one core "
-        f"(medians of {options.rounds})",
-        "server", "seconds", "streams/s", "streams a CPU second",
-    )  # fmt: skip
-    for contestant in dict.fromkeys(sample.contestant for sample in results.samples):
-        group = [sample for sample in results.samples if sample.contestant == contestant]
-        made.add_row(
-            contestant,
-            f"{median(sample.seconds for sample in group):.2f}",
-            f"{median(sample.rate for sample in group):,.0f}",
-            f"{median(sample.cpu_rate for sample in group):,.0f}",
+def _opening(samples: list[Sample], options: Options) -> Section:
+    rows = []
+    for contestant in dict.fromkeys(sample.contestant for sample in samples):
+        group = [sample for sample in samples if sample.contestant == contestant]
+        rows.append(
+            (
+                contestant,
+                f"{median(sample.seconds for sample in group):.2f}",
+                f"{median(sample.rate for sample in group):,.0f}",
+                f"{median(sample.cpu_rate for sample in group):,.0f}",
+            )
         )
-    return [made]
+    title = (
+        f"Opening {options.streams:,} streams, the server on one core (medians of {options.rounds})"
+    )
+    return Section(title, [Table(("server", "seconds", "streams/s", "streams a CPU second"), rows)])

@@ -1,21 +1,25 @@
-"""The course of a long benchmark, for who waits: what is being done, and how it goes.
+"""The course of a benchmark: what is being done, for who waits; what began when, for the graph;
+what is left out; a directory for its files.
 
-On a terminal a line that's kept up to date, elsewhere a line now and then; and when what
-began is remembered, to be marked in the graph.
+On a terminal a line that's kept up to date, elsewhere a line now and then.
 
 May import: report, watch.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
+from rich.live import Live
+from rich.markup import escape
 
 from encke.tools.watch import Recorder, Sample
 from encke.tools.watch.samples import rate
 
-from . import report
-from .report import Say
+from .report import console
 
 KEPT_EVERY = 10.0
 """Seconds between two lines where there's no terminal."""
@@ -31,24 +35,42 @@ class Mark(msgspec.Struct, frozen=True):
 class Course:
     """What is being done."""
 
-    def __init__(self, say: Say) -> None:
+    def __init__(self, say: Callable[[str, bool], None], directory: Path) -> None:
         self.marks: list[Mark] = []
-        self._say = say
+        self.notices: list[str] = []
+        """What is left out, and why."""
+        self.say = say
+        """Shows a line; whether it's one to keep (printed), or may be overwritten."""
+        self._directory = directory
         self._doing = ""
         self._kept_at = time.monotonic()
         self._before: Sample | None = None
+
+    def place(self, name: str) -> Path:
+        """A new directory, which is gone at the end."""
+        place = self._directory / name
+        place.mkdir()
+        return place
 
     def begin(self, what: str, recorder: Recorder | None = None) -> None:
         """From now on `what` is being done; `recorder` sees how it is right then."""
         self._doing = what
         self.marks.append(Mark(time.time(), what))
-        self._say(what, False)
+        self.say(what, False)
         if recorder is not None:
             recorder.read()
 
     def done(self, text: str) -> None:
         """Say a result."""
-        report.progress(text)
+        console.print(escape(text), style="dim", highlight=False, soft_wrap=True)
+
+    def left_out(self, what: str, reason: str | None) -> bool:
+        """Whether there is a `reason` to leave it out; then it's said, and kept for the report."""
+        text = f"{what}: {reason}."
+        if reason and text not in self.notices:
+            self.notices.append(text)
+            console.print(f"[yellow]Left out:[/] {escape(text)}")
+        return bool(reason)
 
     def show(self, samples: Sequence[Sample]) -> None:
         """A recorder's listener: say how a server is."""
@@ -59,14 +81,30 @@ class Course:
                 continue
             messages = "" if did.messages is None else f"  {did.messages:,.0f} messages/s"
             cpu = "" if did.cpu is None else f"  {did.cpu:.0f} % of a core"
-            now = time.monotonic()
-            keep = now - self._kept_at >= KEPT_EVERY
-            self._kept_at = now if keep else self._kept_at
-            self._say(
+            self.show_line(
                 f"{self._doing}: {sample.source} {sample.connections:,} connections  "
-                f"{sample.kb / 1024:.1f} MiB{messages}{cpu}",
-                keep,
+                f"{sample.kb / 1024:.1f} MiB{messages}{cpu}"
             )
+
+    def show_line(self, text: str) -> None:
+        """Say how it stands; kept now and then."""
+        now = time.monotonic()
+        keep = now - self._kept_at >= KEPT_EVERY
+        self._kept_at = now if keep else self._kept_at
+        self.say(text, keep)
+
+
+@contextmanager
+def course() -> Iterator[Course]:
+    """The course of one run, with its directory."""
+    with TemporaryDirectory(prefix="encke-bench-") as directory:
+        place = Path(directory)
+        if not console.is_terminal:
+            made = Course(lambda text, keep: made.done(text) if keep else None, place)
+            yield made
+            return
+        with Live(console=console, transient=True) as live:
+            yield Course(lambda text, _keep: live.update(f"[dim]{escape(text)}"), place)
 
 
 def noted(samples: Sequence[Sample], marks: Sequence[Mark], nearest: float = 0.0) -> list[Sample]:
@@ -89,3 +127,8 @@ def noted(samples: Sequence[Sample], marks: Sequence[Mark], nearest: float = 0.0
                 result.pop()
         result.append(msgspec.structs.replace(sample, note="; ".join(notes)))
     return result
+
+
+def without_processes(samples: Sequence[Sample]) -> list[Sample]:
+    """The samples as results.json has them: each process is in the log."""
+    return [msgspec.structs.replace(it, processes=()) for it in samples]

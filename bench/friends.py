@@ -1,4 +1,4 @@
-"""``python -m bench friends``: publishing in the article's graph of friends.
+"""Publishing in the article's graph: a million users and their friends.
 
 One run, all on this machine's cores, with the tools that users have:
 
@@ -11,101 +11,93 @@ One run, all on this machine's cores, with the tools that users have:
 What comes to whom is compared with the graph: see friends_due.
 
 May import: capacity, course, friends_due, friends_popular, friends_stage, friends_stores, loop,
-postgres, programs, report, scenario, stage, watch.
+options, servers, stage, watch.
 """
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from statistics import fmean
+from typing import Annotated, Self
 
 import msgspec
+from msgspec import Meta
 
 from encke.tools.watch import ControlPort, Recorder, Sample
 
-from . import capacity, friends_popular, friends_stores, loop, postgres, programs, report
-from .course import Course, noted
+from . import capacity, clients, friends_popular, friends_stores, loop, options
+from .course import Course, noted, without_processes
 from .friends_due import Audience
 from .friends_popular import Cast, Popular
 from .friends_stage import Listeners, Published
 from .friends_stores import Loaded, Made
-from .processes import BenchError
-from .scenario import ROOM, Node, node
+from .servers.encke import ROOM, Encke
+from .servers.postgres import Postgres, missing
 from .stage import Opening, Seen
 
 FEW = 50_000
 """Connections up to which the server has few enough processes to be read each second."""
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """The flags of the command, and what follows from them; times in seconds."""
+class Options(options.Options, frozen=True, kw_only=True):
+    """Of `friends`; times in seconds, but `minutes`."""
 
-    users: int = 1_000_000
-    friends: int = 15
-    graph: str = ""
-    """A file with the graph; empty: it's made."""
-    online: int = 100_000
-    """Of the users, for the highest rate, and of the popular publisher's subscribers."""
-    connections: int = 0
-    """Of the users, for the given rate; 0: as many as this machine can hold."""
-    rate: float = 1_000.0
-    """Publications a second there."""
-    seconds: float = 300.0
-    """How long."""
+    users: Annotated[int, Meta(ge=2, description="Users.")] = 1_000_000
+    friends: Annotated[int, Meta(ge=1, description="Whom each is subscribed to.")] = 15
+    graph: Annotated[
+        str,
+        Meta(description="File that `encke friends generate` wrote, instead of making one."),
+    ] = ""
+    online: Annotated[int, Meta(ge=1, description="Users online, for the highest rate.")] = 100_000
+    """And of the popular publisher's subscribers."""
+    connections: Annotated[
+        int,
+        Meta(ge=0, description="Users online, for the given rate. 0: as many as fit here."),
+    ] = 0
+    rate: Annotated[float, Meta(ge=1, description="Publications a second.")] = 1_000.0
+    minutes: Annotated[float, Meta(ge=0.01, description="How long at that rate.")] = 5.0
     fastest_seconds: float = 30.0
     """How long they publish as fast as they can."""
-    subscribers: int = 1_000_000
-    """Of the popular publisher."""
+    subscribers: Annotated[int, Meta(ge=1, description="Of the popular publisher.")] = 1_000_000
     others: int = 10_000
-    """Users who send to each other meanwhile, and are no subscribers of his."""
+    """Users who send to each other meanwhile, and are no subscribers of the popular publisher."""
     popular_seconds: float = 20.0
     """How long they do, before and meanwhile."""
-    transport: str = "test"
-    """Of the streams."""
-    postgres: bool = True
-    fastest: bool = True
-    steady: bool = True
-    popular: bool = True
-    """Whether these parts are measured."""
+    transport: Annotated[str, Meta(description="Of the streams: test, or events.")] = "test"
+    postgres: Annotated[bool, Meta(description="Load into PostgreSQL too.")] = True
+    fastest: Annotated[bool, Meta(description="Publish as fast as possible.")] = True
+    steady: Annotated[bool, Meta(description="Publish at a given rate.")] = True
+    popular: Annotated[bool, Meta(description="Publish to very many subscribers.")] = True
     loop_messages: int = loop.MESSAGES
     every: float = 2.0
     """Between two readings of memory."""
 
-
-def quick(options: Options) -> Options:
-    """The same as a smoke run: some seconds."""
-    return msgspec.structs.replace(
-        options,
-        users=2_000,
-        friends=5,
-        graph="",
-        online=300,
-        connections=800,
-        rate=200.0,
-        seconds=2.0,
-        fastest_seconds=1.0,
-        subscribers=3_000,
-        others=100,
-        popular_seconds=1.5,
-        loop_messages=20_000,
-        every=0.25,
-    )
+    def quick(self) -> Self:
+        return msgspec.structs.replace(
+            self,
+            users=2_000,
+            friends=5,
+            graph="",
+            online=300,
+            connections=800,
+            rate=200.0,
+            minutes=2.0 / 60,
+            fastest_seconds=1.0,
+            subscribers=3_000,
+            others=100,
+            popular_seconds=1.5,
+            loop_messages=20_000,
+            every=0.25,
+        )
 
 
 def sized(options: Options, bounds: list[capacity.Bound]) -> Options:
     """With as many connections as the machine can hold, if they aren't given, and no more than
     there are users. Raises BenchError if it can't hold those that are needed."""
-    most = capacity.most(bounds)
-    connections = min(options.connections or most, options.users)
+    connections = min(options.connections or capacity.most(bounds), options.users)
     online = min(options.online, options.users, options.subscribers)
-    needed = max(connections * options.steady, online + options.others)
-    if needed > bounds[0].allows:
-        raise BenchError(
-            f"This machine can't hold {needed:,} connections with both ends: {bounds[0].what} "
-            f"allows {bounds[0].allows:,} ({bounds[0].why})."
-        )
+    capacity.check(max(connections * options.steady, online + options.others), bounds)
     return msgspec.structs.replace(options, connections=connections, online=online)
 
 
@@ -195,22 +187,18 @@ class Outcome(msgspec.Struct, frozen=True):
     samples: dict[str, list[Sample]]
 
 
-def run(options: Options, bounds: list[capacity.Bound], notices: list[str]) -> Outcome:
-    """Measure; raises BenchError if a step can't be carried out."""
-    with tempfile.TemporaryDirectory(prefix="encke-bench-") as directory, report.speaker() as say:
-        return _Run(options, notices, Path(directory), Course(say)).run(bounds)
+def measure(options: Options, bounds: list[capacity.Bound], course: Course) -> Outcome:
+    """Raises BenchError if a step can't be carried out."""
+    return _Run(options, course).run(bounds)
 
 
 class _Run:
-    """One run; its files are in `directory`."""
+    """One run."""
 
-    def __init__(
-        self, options: Options, notices: list[str], directory: Path, course: Course
-    ) -> None:
+    def __init__(self, options: Options, course: Course) -> None:
         self._options = options
-        self._notices = notices
-        self._directory = directory
         self._course = course
+        directory = course.place("friends")
         self._graph = Path(options.graph) if options.graph else directory / "friends.tsv"
         self._data = directory / "data"
         self._samples: dict[str, list[Sample]] = {}
@@ -220,20 +208,14 @@ class _Run:
         options = self._options
         graph = self._make()
         stores = [self._sqlite(self._graph, "SQLite"), *self._postgres()]
-        fastest = self._fastest() if options.fastest else None
-        steady = self._steady() if options.steady else None
-        popular = self._popular(stores) if options.popular else None
         results = Results(
             bounds=bounds,
             graph=graph,
             stores=stores,
-            fastest=fastest,
-            steady=steady,
-            popular=popular,
-            timelines={
-                name: [msgspec.structs.replace(it, processes=()) for it in samples]
-                for name, samples in self._samples.items()
-            },
+            fastest=self._fastest() if options.fastest else None,
+            steady=self._steady() if options.steady else None,
+            popular=self._popular(stores) if options.popular else None,
+            timelines={name: without_processes(its) for name, its in self._samples.items()},
             log=self._log,
         )
         return Outcome(results, self._samples)
@@ -250,84 +232,58 @@ class _Run:
         return made
 
     def _sqlite(self, file: Path, name: str) -> Loaded:
-        self._course.begin(f"loading into {name}")
         before = friends_stores.size(self._data)
-        loaded = friends_stores.load(
-            name, file, self._options.users, friends="sqlite", data=self._data
-        )
-        grown = friends_stores.size(self._data) - before
-        return self._loaded(msgspec.structs.replace(loaded, bytes=grown))
+        loaded = self._load(name, file, "sqlite", self._data)
+        return self._loaded(loaded, friends_stores.size(self._data) - before)
 
     def _postgres(self) -> Iterator[Loaded]:
-        if not self._options.postgres:
+        if not self._options.postgres or self._course.left_out("PostgreSQL", missing()):
             return
-        if reason := postgres.missing():
-            report.notice(self._notices, f"PostgreSQL: {reason}.")
-            return
-        self._course.begin("loading into PostgreSQL")
-        with postgres.postgres() as database:
+        with Postgres() as database:
             empty = database.bytes()
-            loaded = friends_stores.load(
-                "PostgreSQL",
-                self._graph,
-                self._options.users,
-                friends=database.url,
-                data=self._directory,
-            )
-            size = database.bytes() - empty
-            yield self._loaded(msgspec.structs.replace(loaded, bytes=size))
+            loaded = self._load("PostgreSQL", self._graph, database.url, self._graph.parent)
+            yield self._loaded(loaded, database.bytes() - empty)
 
-    def _loaded(self, it: Loaded) -> Loaded:
+    def _load(self, name: str, file: Path, friends: str, data: Path) -> Loaded:
+        self._course.begin(f"loading into {name}")
+        return friends_stores.load(name, file, self._options.users, friends=friends, data=data)
+
+    def _loaded(self, it: Loaded, size: int) -> Loaded:
         self._course.done(
             f"{it.store}: {it.subscriptions:,} subscriptions loaded in {it.seconds:.1f} s, "
-            f"{it.bytes / 1e6:,.0f} MB; {it.lookup_us:,.0f} us a lookup"
+            f"{size / 1e6:,.0f} MB; {it.lookup_us:,.0f} us a lookup"
         )
-        return it
+        return msgspec.structs.replace(it, bytes=size)
 
     # the parts
 
     def _fastest(self) -> Fastest:
         options, course = self._options, self._course
-        place = self._place("fastest")
-        audience = self._audience(options.online)
-        with (
-            self._node("fastest", options.online, place) as (server, recorder),
-            Listeners(server, audience, options.users, place, options.transport) as listeners,
-        ):
+        with self._online("fastest", options.online) as (_, recorder, listeners):
             opening = self._open(listeners)
             course.begin("the C write loop; random users publish; the write loop", recorder)
-            reason = programs.missing()
-            if reason is not None:
-                report.notice(self._notices, f"the C write loop: {reason}.")
-            loops = [] if reason else [loop.measure(options.online, options.loop_messages, place)]
-            published = listeners.publish_fastest(options.fastest_seconds)
+            with loop.beside(course, options.online, options.loop_messages) as loops:
+                published = listeners.publish_fastest(options.fastest_seconds)
             small = None
-            if not reason:
-                loops.append(loop.measure(options.online, options.loop_messages, place))
+            if clients.missing() is None:
                 streams = min(loop.STREAMS, options.online)
-                small = loop.measure(streams, options.loop_messages, place)
+                small = loop.measure(streams, options.loop_messages, course.place("loop-small"))
             course.begin("the clients leave", recorder)
             fastest = Fastest(opening, published, listeners.end(), loops, small)
         course.done(
             f"{published.rate:,.0f} publications/s, {published.delivery_rate:,.0f} deliveries/s; "
-            f"{published.wrong}; the C write loop: "
-            + (" and ".join(f"{it.rate:,.0f}/s" for it in loops) or "left out")
+            f"{published.wrong}; the C write loop: {loop.said(loops)}"
         )
         return fastest
 
     def _steady(self) -> Steady:
         options, course = self._options, self._course
-        place = self._place("steady")
-        audience = self._audience(options.connections)
-        with (
-            self._node("steady", options.connections, place) as (server, recorder),
-            Listeners(server, audience, options.users, place, options.transport) as listeners,
-        ):
+        with self._online("steady", options.connections) as (server, recorder, listeners):
             opening = self._open(listeners)
             router = _router(server)
             before = server.memory()[router]
             course.begin(f"{options.rate:,.0f} publications/s", recorder)
-            published = listeners.publish_paced(options.rate, options.seconds)
+            published = listeners.publish_paced(options.rate, options.minutes * 60)
             after = server.settled_memory()[router]
             course.begin("the clients leave", recorder)
             steady = Steady(opening, published, listeners.end(), before, after)
@@ -340,7 +296,7 @@ class _Run:
 
     def _popular(self, stores: list[Loaded]) -> Popular:
         options = self._options
-        place = self._place("popular")
+        place = self._course.place("popular")
         subscriptions = place / "popular.tsv"
         friends_popular.write(options.subscribers, subscriptions)
         self._data = place / "data"
@@ -349,15 +305,23 @@ class _Run:
         audience = Audience(subscriptions, online, options.subscribers + 1)
         cast = Cast(audience, options.subscribers, options.others)
         self._course.begin("a publisher with very many subscribers")
-        with self._node("popular", options.online + options.others, place) as (server, _):
+        with self._node("popular", options.online + options.others) as (server, _):
             return friends_popular.measure(
-                server, cast, options.popular_seconds, place, self._course, options.transport
+                server, cast, options.popular_seconds, self._course, options.transport
             )
 
-    def _audience(self, online: int) -> Audience:
-        users = self._options.users
-        self._course.begin(f"choosing {online:,} users, and what is due to whom")
-        return Audience(self._graph, _some(users, online), users)
+    @contextmanager
+    def _online(self, name: str, online: int) -> Iterator[tuple[Encke, Recorder, Listeners]]:
+        """A node, watched, and so many of the users, not connected yet."""
+        users, course = self._options.users, self._course
+        course.begin(f"choosing {online:,} users, and what is due to whom")
+        audience = Audience(self._graph, _some(users, online), users)
+        place, transport = course.place(name), self._options.transport
+        with (
+            self._node(name, online) as (server, recorder),
+            Listeners(server, audience, users, place, transport) as listeners,
+        ):
+            yield server, recorder, listeners
 
     def _open(self, listeners: Listeners) -> Opening:
         self._course.begin("connecting")
@@ -369,25 +333,19 @@ class _Run:
         return opening
 
     @contextmanager
-    def _node(self, name: str, streams: int, place: Path) -> Iterator[tuple[Node, Recorder]]:
+    def _node(self, name: str, streams: int) -> Iterator[tuple[Encke, Recorder]]:
         """A node with the store, watched; what it warns of is kept."""
         every = self._options.every if streams <= FEW else max(5.0, self._options.every)
         self._course.marks.clear()
         with (
-            node(streams + ROOM, place / "server.log", data=str(self._data)) as server,
-            Recorder([ControlPort(server.control, name)], every) as recorder,
+            Encke("--max-connections", str(streams + ROOM), "--data", str(self._data)) as server,
+            Recorder([ControlPort(server.control_url, name)], every) as recorder,
         ):
             recorder.listener = self._course.show
             yield server, recorder
             recorder.read()
+            self._log += server.warnings()
         self._samples[name] = noted(recorder.samples, self._course.marks, every / 4)
-        lines = server.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        self._log += [line for line in lines if " level=info " not in line]
-
-    def _place(self, name: str) -> Path:
-        place = self._directory / name
-        place.mkdir()
-        return place
 
 
 def _some(users: int, count: int) -> list[int]:
@@ -395,7 +353,7 @@ def _some(users: int, count: int) -> list[int]:
     return Random(1).sample(range(1, users + 1), count)
 
 
-def _router(server: Node) -> int:
+def _router(server: Encke) -> int:
     """The process that looks up subscribers: the router, or the only gateway."""
-    pids = server.state().pids
+    pids = server.named_pids()
     return pids.get("router") or pids["gateway-0"]

@@ -1,9 +1,9 @@
-"""A publisher with very many subscribers: how long his messages take, and how others fare.
+"""A publisher with very many subscribers: how long their messages take, and how others fare.
 
-First one message of his, alone. Then a steady load between others: by itself, and while he
-publishes all the time, the next message as soon as the one before is answered.
+First one message of theirs, alone. Then a steady load between others: by itself, and while they
+publish all the time, the next message as soon as the one before is answered.
 
-May import: counts, friends_due, friends_stage, scenario, stage.
+May import: counts, course, friends_due, friends_stage, servers, stage.
 """
 
 import threading
@@ -19,8 +19,8 @@ from . import counts
 from .course import Course
 from .friends_due import Audience, Mismatch
 from .friends_stage import Answered, Listeners
-from .processes import BenchError
-from .scenario import Node
+from .servers.encke import Encke
+from .servers.processes import BenchError
 from .stage import Seen, Stage
 
 RATE = 1_000.0
@@ -28,7 +28,7 @@ RATE = 1_000.0
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One message of his; from POSTing it to each arrival."""
+    """One message of theirs; from POSTing it to each arrival."""
 
     answered: Answered
     arrivals: Durations
@@ -45,7 +45,7 @@ class Others(msgspec.Struct, frozen=True):
 
 
 class Meanwhile(msgspec.Struct, frozen=True):
-    """Others' messages while he published."""
+    """Others' messages while they published."""
 
     others: Others
     publications: list[Answered]
@@ -64,7 +64,7 @@ class Popular(msgspec.Struct, frozen=True):
 
     @property
     def ratio(self) -> float:
-        """Others' p99 while he publishes, as a ratio to what it was before."""
+        """Others' p99 while they publish, as a ratio to what it was before."""
         return self.meanwhile.others.seen.latency.p99 / self.before.seen.latency.p99
 
     @property
@@ -98,36 +98,34 @@ def write(subscribers: int, file: Path) -> None:
         lines.writelines(f"{user}\t{subscribers + 1}\n" for user in range(1, subscribers + 1))
 
 
-def measure(
-    server: Node, cast: Cast, seconds: float, directory: Path, course: Course, transport: str
-) -> Popular:
+def measure(server: Encke, cast: Cast, seconds: float, course: Course, transport: str) -> Popular:
     """Measure, others' messages for so long each time. Raises BenchError."""
-    alone = _alone(server, cast, _folder(directory, "alone"), transport)
+    alone = _alone(server, cast, course.place("alone"), transport)
     course.done(
         f"{alone.answered.delivered:,} of {cast.subscribers:,} subscribers online: first after "
         f"{alone.arrivals.min:,.1f} ms, last after {alone.arrivals.max:,.0f} ms; {alone.wrong}"
     )
     course.begin("others' messages")
-    before = _others(server, cast, 0, seconds, _folder(directory, "before"))
-    course.begin("others' messages while he publishes")
-    meanwhile = _meanwhile(server, cast, seconds, directory, transport)
+    before = _others(server, cast, 0, seconds, course.place("before"))
+    course.begin("others' messages while they publish")
+    meanwhile = _meanwhile(server, cast, seconds, course, transport)
     popular = Popular(cast.subscribers, len(cast.audience.online), alone, before, meanwhile)
     course.done(
         f"others' p99: {before.seen.latency.p99:.2f} ms before, "
-        f"{meanwhile.others.seen.latency.p99:.2f} ms while he published "
+        f"{meanwhile.others.seen.latency.p99:.2f} ms while they published "
         f"{len(meanwhile.publications)} messages: {popular.ratio:.1f} times"
     )
     return popular
 
 
-def _alone(server: Node, cast: Cast, directory: Path, transport: str) -> Message:
+def _alone(server: Encke, cast: Cast, directory: Path, transport: str) -> Message:
     with _listeners(server, cast, directory, transport) as listeners:
         answered = listeners.publish_one(cast.publisher)
         wrong = listeners.await_all()
         return Message(answered, listeners.end().latency, wrong)
 
 
-def _others(server: Node, cast: Cast, beside: int, seconds: float, directory: Path) -> Others:
+def _others(server: Encke, cast: Cast, beside: int, seconds: float, directory: Path) -> Others:
     first = cast.publisher + 1
     with Stage(server, cast.others, directory, first_id=first, beside=beside) as stage:
         stage.open()
@@ -138,19 +136,19 @@ def _others(server: Node, cast: Cast, beside: int, seconds: float, directory: Pa
 
 
 def _meanwhile(
-    server: Node, cast: Cast, seconds: float, directory: Path, transport: str
+    server: Encke, cast: Cast, seconds: float, course: Course, transport: str
 ) -> Meanwhile:
-    with _listeners(server, cast, _folder(directory, "listeners"), transport) as listeners:
+    with _listeners(server, cast, course.place("listeners"), transport) as listeners:
         with _publishing(listeners, cast.publisher) as publications:
             online = len(cast.audience.online)
-            others = _others(server, cast, online, seconds, _folder(directory, "meanwhile"))
+            others = _others(server, cast, online, seconds, course.place("meanwhile"))
         wrong = listeners.await_all()
         return Meanwhile(others, publications, listeners.end().latency, wrong)
 
 
 @contextmanager
-def _listeners(server: Node, cast: Cast, directory: Path, transport: str) -> Iterator[Listeners]:
-    """Those of his subscribers who are online."""
+def _listeners(server: Encke, cast: Cast, directory: Path, transport: str) -> Iterator[Listeners]:
+    """Those of their subscribers who are online."""
     with Listeners(server, cast.audience, cast.publisher, directory, transport) as listeners:
         listeners.open()
         yield listeners
@@ -159,7 +157,7 @@ def _listeners(server: Node, cast: Cast, directory: Path, transport: str) -> Ite
 
 @contextmanager
 def _publishing(listeners: Listeners, publisher: int) -> Iterator[list[Answered]]:
-    """Inside, he publishes, one message after the other."""
+    """Inside, they publish, one message after the other."""
     answers: list[Answered] = []
     failed: list[BenchError] = []
     enough = threading.Event()
@@ -182,11 +180,5 @@ def _publishing(listeners: Listeners, publisher: int) -> Iterator[list[Answered]
         raise failed[0]
 
 
-def _all_gone(server: Node, beside: int) -> None:
-    server.until(lambda state: state.streams == state.users == beside, 60, "All gone")
-
-
-def _folder(directory: Path, name: str) -> Path:
-    folder = directory / name
-    folder.mkdir()
-    return folder
+def _all_gone(server: Encke, beside: int) -> None:
+    server.until(lambda state: state.streams == state.users == beside, "all are gone", 60)

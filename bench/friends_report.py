@@ -1,21 +1,19 @@
 """The report of ``python -m bench friends``: budgets, tables, graphs.
 
-Pure but for the graphs, which are drawn when the document is written.
-May import: document, friends, friends_popular, friends_stage, stage, watch; million_graphs to
-draw.
+May import: capacity, course, friends, friends_popular, friends_stage, graphs, options, report,
+stage.
 """
 
-from collections.abc import Callable, Iterator
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterator
 
-from encke.tools.load.summary import Durations
-from encke.tools.watch import draw
+from encke.tools.doctor import read_machine
 
-from .document import Budget, Document, Grid, Picture, Section, memory_log
-from .friends import Fastest, Options, Outcome, Results, Steady
+from . import capacity, graphs
+from .course import Course
+from .friends import Fastest, Options, Outcome, Results, Steady, measure, sized
 from .friends_popular import RATE, Others, Popular
 from .friends_stage import Published
+from .report import Block, Budget, Report, Section, Table, at_most, facts, none, warned
 from .stage import LINGER, Opening
 
 FULL = Options(connections=1_000_000)
@@ -34,21 +32,60 @@ MEMORY_BUDGET = 512
 OTHERS_BUDGET = 2.0
 """Others' p99 while a popular publisher publishes, as a ratio to what it is else."""
 
-Block = str | Grid | Picture
+TITLE = "Publishing to friends"
+
+_METHOD = (
+    (
+        "All processes share all cores: server, clients (`encke flood`), publishers (`encke "
+        "generate --publish --ndjson`), and what watches. Who publishes is drawn from all users, "
+        "online or not, each as often as any other; who is online was drawn likewise."
+    ),
+    (
+        "Each delivery is compared with the graph, as it is in the file that was loaded: which "
+        "streams a publication must come to is not asked of the server or its store. Each "
+        "publication has a random key of 63 bits. The clients keep for each stream how many came "
+        "and the sum of their keys, and both must be what the graph says: a message that is "
+        "missing, doubled or astray changes the sums."
+    ),
+    (
+        "A ratio to the C write loop is that of deliveries to messages that it writes (60 bytes, "
+        "each by one write) to as many sockets, with as many processes as it takes to hold them, "
+        "round by round, without doing anything else; `encke flood` reads them, as from the "
+        "server. Both are timed from the first message until the last has come."
+    ),
+    (
+        f"Others' messages are {RATE:,.0f} a second, to random ones of users who have no friends "
+        "and are no subscribers of the popular publisher; by NDJSON."
+    ),
+)
 
 
-def document(outcome: Outcome, options: Options, notices: list[str], directory: Path) -> Document:
-    """The report; `directory` gets the log, which is attached. Raises EnckeError."""
+def run(options: Options, course: Course) -> Report:
+    """Publishing in the article's graph: loading it, fan-out, a popular publisher; a report.
+
+    Every delivery is compared with the graph. It leaves a folder with README.md, graphs and
+    results.json. With --quick and without --report nothing is kept.
+
+    Exit code 1 if somebody got what wasn't due, or didn't get what was; if a message was refused,
+    or a stream closed.
+    """
+    bounds = capacity.bounds(read_machine())
+    options = sized(options, bounds)
+    return report(measure(options, bounds, course), options, course.notices)
+
+
+def report(outcome: Outcome, options: Options, notices: list[str]) -> Report:
+    """What was found."""
     results = outcome.results
-    sections = [Section("The graph, and loading it", _stores(results))]
+    parts = [Section("The graph, and loading it", _stores(results))]
     if results.fastest is not None:
-        sections.append(Section("As fast as they can", _fastest(results.fastest, outcome)))
+        parts.append(Section("As fast as they can", _fastest(results.fastest, outcome)))
     if results.steady is not None:
-        sections.append(Section("At a given rate", _steady(results.steady, outcome)))
+        parts.append(Section("At a given rate", _steady(results.steady, outcome)))
     if results.popular is not None:
-        sections.append(Section("A popular publisher", _popular(results.popular, outcome)))
-    samples = [sample for part in outcome.samples.values() for sample in part]
-    return Document(
+        parts.append(Section("A popular publisher", _popular(results.popular, outcome)))
+    wrong = "Somebody didn't get what was due, or got something else."
+    return Report(
         benchmark="friends",
         title=f"{results.graph.users:,} users, {results.graph.subscriptions:,} subscriptions",
         summary=" ".join(_summary(results)),
@@ -56,8 +93,9 @@ def document(outcome: Outcome, options: Options, notices: list[str], directory: 
         notices=notices,
         results=results,
         budgets=list(budgets(results, options)),
-        sections=[*sections, Section("How it was measured", list(_method(results)))],
-        attached=memory_log(samples, options.every, directory) if samples else [],
+        sections=[*parts, Section("How it was measured", [*_METHOD, *warned(results.log)])],
+        log=[sample for part in outcome.samples.values() for sample in part],
+        fault=wrong if results.faulty else "",
     )
 
 
@@ -67,96 +105,57 @@ def document(outcome: Outcome, options: Options, notices: list[str], directory: 
 def budgets(results: Results, options: Options) -> Iterator[Budget]:
     """What was promised, and what was found."""
     graph = options.users >= FULL.users and options.friends >= FULL.friends
-    yield from _store_budgets(results, graph)
-    if results.fastest is not None:
-        yield from _fastest_budgets(results.fastest, graph and options.online >= FULL.online)
+    sqlite = results.stores[0]
+    loaded = f"{sqlite.subscriptions:,} subscriptions loaded into SQLite"
+    yield at_most(loaded, sqlite.seconds, LOAD_BUDGET, "{:.1f} s", judged=graph)
+    yield at_most("on disk", sqlite.bytes / 1e6, SIZE_BUDGET / 1e6, "{:,.0f} MB", judged=graph)
+    if (fastest := results.fastest) is not None:
+        full = graph and options.online >= FULL.online
+        yield Budget(
+            f"deliveries of random users' publications, {fastest.opening.streams:,} online, as "
+            "fast as they can : C write loop",
+            f"{fastest.ratio:.2f} by the clock, {fastest.cpu_ratio:.2f} by the server's CPU time",
+            f">= {FASTEST_BUDGET}",
+            fastest.ratio >= FASTEST_BUDGET if full and fastest.loops else None,
+        )
+        yield _right(fastest.published)
     if results.steady is not None:
         yield from _steady_budgets(results.steady, options, graph)
-    if results.popular is not None:
+    if (popular := results.popular) is not None:
         full = options.subscribers >= FULL.subscribers and options.online >= FULL.online
-        yield from _popular_budgets(results.popular, full)
-    yield Budget("publications refused", f"{results.refused:,}", "0", not results.refused)
-    yield Budget("streams closed", f"{results.closed:,}", "0", not results.closed)
-
-
-def _judged(full: bool, met: bool) -> bool | None:
-    return met if full else None
-
-
-def _store_budgets(results: Results, full: bool) -> Iterator[Budget]:
-    sqlite = results.stores[0]
-    yield Budget(
-        f"{sqlite.subscriptions:,} subscriptions loaded into SQLite",
-        f"{sqlite.seconds:.1f} s",
-        f"<= {LOAD_BUDGET:g} s",
-        _judged(full, sqlite.seconds <= LOAD_BUDGET),
-    )
-    yield Budget(
-        "on disk",
-        f"{sqlite.bytes / 1e6:,.0f} MB",
-        f"<= {SIZE_BUDGET / 1e6:g} MB",
-        _judged(full, sqlite.bytes <= SIZE_BUDGET),
-    )
-
-
-def _fastest_budgets(it: Fastest, full: bool) -> Iterator[Budget]:
-    yield Budget(
-        f"deliveries of random users' publications, {it.opening.streams:,} online, as fast as they "
-        "can : C write loop",
-        f"{it.ratio:.2f} by the clock, {it.cpu_ratio:.2f} by the server's CPU time",
-        f">= {FASTEST_BUDGET}",
-        _judged(full, it.ratio >= FASTEST_BUDGET) if it.loops else None,
-    )
-    yield _right(it.published)
+        what = (
+            f"others' p99 while somebody with {popular.subscribers:,} subscribers, "
+            f"{popular.online:,} of them online, publishes : before"
+        )
+        yield at_most(what, popular.ratio, OTHERS_BUDGET, "{:.1f}", judged=full)
+        yield none("wrong among these", "; ".join(str(wrong) for wrong in popular.wrongs if wrong))
+    yield none("publications refused", results.refused)
+    yield none("streams closed", results.closed)
 
 
 def _steady_budgets(it: Steady, options: Options, graph: bool) -> Iterator[Budget]:
     full = graph and it.opening.streams >= FULL.connections
-    long = options.rate >= FULL.rate and options.seconds >= FULL.seconds
+    long = full and options.rate >= FULL.rate and options.minutes >= FULL.minutes
     yield Budget(
         f"publications of random users, {it.opening.streams:,} online",
         f"{it.published.rate:,.0f}/s for {it.published.seconds:,.0f} s",
-        f">= {FULL.rate:,.0f}/s for {FULL.seconds:,.0f} s",
-        _judged(full and long, it.published.rate >= FULL.rate),
+        f">= {FULL.rate:,.0f}/s for {FULL.minutes * 60:,.0f} s",
+        it.published.rate >= FULL.rate if long else None,
     )
-    p99 = it.seen.latency.p99
-    yield Budget(
-        "their latency, p99",
-        f"{p99:,.1f} ms",
-        f"<= {P99_BUDGET:,.0f} ms",
-        _judged(full and long, p99 <= P99_BUDGET),
-    )
-    memory = it.opening.bytes_a_stream
+    yield at_most("their latency, p99", it.seen.latency.p99, P99_BUDGET, "{:,.1f} ms", judged=long)
+    memory, cache = it.opening.bytes_a_stream, max(0, it.router_after - it.router_before)
     yield Budget(
         "user space a connection, all server processes",
-        f"{memory:,.0f} bytes; the store's cache {_grown(it) / 1e6:,.1f} MB in all",
+        f"{memory:,.0f} bytes; the store's cache {cache / 1e6:,.1f} MB in all",
         f"<= {MEMORY_BUDGET} bytes, and the cache",
-        _judged(full, memory <= MEMORY_BUDGET),
+        memory <= MEMORY_BUDGET if full else None,
     )
     yield _right(it.published)
 
 
-def _popular_budgets(it: Popular, full: bool) -> Iterator[Budget]:
-    yield Budget(
-        f"others' p99 while somebody with {it.subscribers:,} subscribers, {it.online:,} of them "
-        "online, publishes : before",
-        f"{it.ratio:.1f}",
-        f"<= {OTHERS_BUDGET:g}",
-        _judged(full, it.ratio <= OTHERS_BUDGET),
-    )
-    wrongs = [str(wrong) for wrong in it.wrongs if wrong]
-    yield Budget("wrong among these", "; ".join(wrongs) or "0", "0", not wrongs)
-
-
 def _right(it: Published) -> Budget:
-    return Budget(
-        f"of {it.deliveries:,} deliveries, compared with the graph", str(it.wrong), "0",
-        not it.wrong,
-    )  # fmt: skip
-
-
-def _grown(it: Steady) -> int:
-    return max(0, it.router_after - it.router_before)
+    what = f"of {it.deliveries:,} deliveries, compared with the graph"
+    return Budget(what, str(it.wrong), "0", not it.wrong)
 
 
 # ---- sections ----------------------------------------------------------------------------
@@ -220,46 +219,41 @@ def _stores(results: Results) -> list[Block]:
     )
     return [
         said,
-        Grid(columns, rows),
+        Table(columns, rows),
     ]
 
 
 def _fastest(it: Fastest, outcome: Outcome) -> list[Block]:
-    blocks: list[Block] = [Grid(("", ""), list(_rows(it.opening, it.published)))]
-    us = it.published.server_us
-    floor = [("Encke", it.published.delivery_rate, us, "")]
+    rate, us = it.published.delivery_rate, it.published.server_us
     loops = [*zip(("before", "after"), it.loops, strict=False)]
     if it.small_loop is not None:
         loops.append(("what one can hold", it.small_loop))
+    floor = [("Encke", f"{rate:,.0f}", f"{us:.1f} µs", "")]
     for when, loop in loops:
         name = f"C write loop to {loop.streams:,}, processes: {loop.processes}, {when}"
-        ratio = f"{it.published.delivery_rate / loop.rate:.2f}, {loop.us / us:.2f}"
-        floor.append((name, loop.rate, loop.us, ratio))
-    blocks.append(
-        Grid(
-            ("", "messages/s", "CPU a message", "Encke : it, clock, CPU"),
-            [(name, f"{rate:,.0f}", f"{us:.1f} µs", ratio) for name, rate, us, ratio in floor],
-        )
-    )
-    return [*blocks, _shares(it.published), *_over_time("fastest", outcome)]
+        ratio = f"{rate / loop.rate:.2f}, {loop.us / us:.2f}"
+        floor.append((name, f"{loop.rate:,.0f}", f"{loop.us:.1f} µs", ratio))
+    return [
+        facts(*_rows(it.opening, it.published)),
+        Table(("", "messages/s", "CPU a message", "Encke : it, clock, CPU"), floor),
+        _shares(it.published),
+        graphs.over_time("fastest", outcome.samples["fastest"], TITLE),
+    ]
 
 
 def _steady(it: Steady, outcome: Outcome) -> list[Block]:
-    rows = [
-        *_rows(it.opening, it.published),
-        ("router's process before the first publication", f"{it.router_before / 1e6:.1f} MB"),
-        ("behind the last one", f"{it.router_after / 1e6:.1f} MB"),
-        (
-            f"written later than due (gathered for {LINGER:g} ms), p99",
-            f"{it.published.lag.p99:.1f} ms",
-        ),
-    ]
+    late = f"written later than due (gathered for {LINGER:g} ms), p99"
     title = f"From publishing to arrival, {it.opening.streams:,} streams"
     return [
-        Grid(("", ""), rows),
+        facts(
+            *_rows(it.opening, it.published),
+            ("router's process before the first publication", f"{it.router_before / 1e6:.1f} MB"),
+            ("behind the last one", f"{it.router_after / 1e6:.1f} MB"),
+            (late, f"{it.published.lag.p99:.1f} ms"),
+        ),
         _shares(it.published),
-        *_histogram(it.seen.latency, title, "steady-latency"),
-        *_over_time("steady", outcome),
+        *graphs.latencies("steady-latency", it.seen.latency, title),
+        graphs.over_time("steady", outcome.samples["steady"], TITLE),
     ]
 
 
@@ -278,7 +272,7 @@ def _rows(opening: Opening, it: Published) -> Iterator[tuple[str, str]]:
         yield f"{name}, cores", f"{getattr(it.cost, name) / it.cost.seconds:.2f}"
 
 
-def _shares(it: Published) -> Grid:
+def _shares(it: Published) -> Table:
     """Where CPU time goes."""
 
     def row(name: str, user: float, system: float) -> tuple[str, ...]:
@@ -298,7 +292,7 @@ def _shares(it: Published) -> Grid:
             f"{generate / it.publications * 1e6:.2f}", f"{generate / it.cost.seconds:.2f}",
         )
     )  # fmt: skip
-    return Grid(
+    return Table(
         ("CPU", "user, µs a delivery", "kernel", "both", "both, a publication", "cores"), rows
     )
 
@@ -314,27 +308,24 @@ def _popular(it: Popular, outcome: Outcome) -> list[Block]:
         ("messages", "1", f"{count}"),
         ("delivered, says the server", f"{alone.answered.delivered:,}", f"{delivered:,}"),
         *(
-            (name, f"{getattr(alone.arrivals, of):,.1f} ms",
-             f"{getattr(meanwhile.arrivals, of):,.1f} ms")
+            (name, *(f"{getattr(its, of):,.1f} ms" for its in (alone.arrivals, meanwhile.arrivals)))
             for name, of in (("first arrival", "min"), ("median", "p50"), ("last arrival", "max"))
         ),
         ("answered after", f"{alone.answered.seconds * 1e3:,.0f} ms", f"{answered * 1e3:,.0f} ms"),
         ("compared with the graph", str(alone.wrong), str(meanwhile.wrong)),
-    ]  # fmt: skip
-    columns = ("his messages", "alone", "one after the other, beside others'")
-    pair = (("before", it.before), ("while he publishes", meanwhile.others))
+    ]
+    before, during = it.before, meanwhile.others
     return [
-        Grid(columns, rows),
+        facts(*rows, of=("the publisher's messages", "alone", "one by one, beside others'")),
         "In the second column the first and the last arrival are those of all messages together.",
-        Grid(
-            ("others' messages", "number", "a second", "p50", "p90", "p99", "max", "wrong"),
-            [_others(name, others) for name, others in pair],
+        facts(
+            _others("before", before),
+            _others("while they publish", during),
+            of=("others' messages", "number", "a second", "p50", "p90", "p99", "max", "wrong"),
         ),
-        *_histogram(it.before.seen.latency, "Others' messages, before", "others-before"),
-        *_histogram(
-            meanwhile.others.seen.latency, "Others' messages, while he publishes", "others-while"
-        ),
-        *_over_time("popular", outcome),
+        *graphs.latencies("others-before", before.seen.latency, "Others' messages, before"),
+        *graphs.latencies("others-while", during.seen.latency, "Others' messages, meanwhile"),
+        graphs.over_time("popular", outcome.samples["popular"], TITLE),
     ]
 
 
@@ -348,52 +339,3 @@ def _others(name: str, it: Others) -> tuple[str, ...]:
         *(f"{duration:,.2f} ms" for duration in durations),
         str(it.wrong),
     )
-
-
-def _histogram(latency: Durations, title: str, name: str) -> list[Picture]:
-    def drawn(path: Path) -> None:
-        from . import million_graphs
-
-        million_graphs.latencies(latency, title, path)
-
-    return _pictures(name, f"{title}.", drawn) if latency.count else []
-
-
-def _over_time(part: str, outcome: Outcome) -> list[Picture]:
-    drawn = partial(draw, outcome.samples[part], title="Publishing to friends")
-    caption = "Memory, connections, messages and CPU, of the whole server and of each process."
-    return _pictures(part, caption, drawn)
-
-
-def _pictures(name: str, caption: str, drawn: Callable[[Path], None]) -> list[Picture]:
-    return [
-        Picture(f"{name}.png", caption, drawn),
-        Picture(f"{name}.svg", "The same as SVG.", drawn),
-    ]
-
-
-def _method(results: Results) -> Iterator[Block]:
-    yield (
-        "All processes share all cores: server, clients (`encke flood`), publishers (`encke "
-        "generate --publish --ndjson`), and what watches. Who publishes is drawn from all users, "
-        "online or not, each as often as any other; who is online was drawn likewise."
-    )
-    yield (
-        "Each delivery is compared with the graph, as it is in the file that was loaded: which "
-        "streams a publication must come to is not asked of the server or its store. Each "
-        "publication has a random key of 63 bits. The clients keep for each stream how many came "
-        "and the sum of their keys, and both must be what the graph says: a message that is "
-        "missing, doubled or astray changes the sums."
-    )
-    yield (
-        "A ratio to the C write loop is that of deliveries to messages that it writes (60 bytes, "
-        "each by one write) to as many sockets, with as many processes as it takes to hold them, "
-        "round by round, without doing anything else; `encke flood` reads them, as from the "
-        "server. Both are timed from the first message until the last has come."
-    )
-    yield (
-        f"Others' messages are {RATE:,.0f} a second, to random ones of users who have no friends "
-        "and are no subscribers of the popular publisher; by NDJSON."
-    )
-    if results.log:
-        yield "The server warned:\n\n" + "\n".join(f"    {line}" for line in results.log[:20])

@@ -3,7 +3,7 @@
 As stage.Stage, but nobody says whom a message goes to: the node finds them in its store, and
 what came is compared with what the graph says (friends_due).
 
-May import: friends_due, load.usage, scenario, stage, load.
+May import: friends_due, servers, stage, tools.load.
 """
 
 import time
@@ -18,9 +18,9 @@ from encke.tools.load.summary import Durations
 from encke.tools.load.usage import process_tree, split_seconds
 
 from .friends_due import Audience, Messages, Mismatch, mismatch
-from .processes import BenchError
-from .scenario import Generated, Node, generate
-from .stage import ARRIVAL, LINGER, SENDERS, Cost, Meter, Stage
+from .servers.encke import Encke
+from .servers.processes import BenchError
+from .stage import ARRIVAL, LINGER, SENDERS, Cost, Stage, cost_of, paced
 
 BATCH = 10_000
 """Publications of an NDJSON body, at most."""
@@ -83,14 +83,14 @@ class Listeners(Stage):
     """The streams of an audience, at a node; `users` may publish, numbered from 1 on."""
 
     def __init__(
-        self, server: Node, audience: Audience, users: int, directory: Path, transport: str
+        self, server: Encke, audience: Audience, users: int, directory: Path, transport: str
     ) -> None:
         urls = directory / "urls"
         with urls.open("w") as file:
             file.writelines(f"{server.url}/{transport}/{user}\n" for user in audience.online)
         self._sums = directory / "got-sums"
-        clients = ("--urls", str(urls), "--sums", str(self._sums))
-        super().__init__(server, len(audience.online), directory, clients=clients)
+        addresses = ("--urls", str(urls), "--sums", str(self._sums))
+        super().__init__(server, len(audience.online), directory, addresses=addresses)
         self._node = server
         self._audience = audience
         self._users_all = users
@@ -108,8 +108,7 @@ class Listeners(Stage):
 
     def publish_paced(self, rate: float, seconds: float) -> Published:
         """`rate` a second, as stage.send_paced."""
-        count = max(1, int(rate * 1.01 * seconds))
-        pace = ("--rate", str(rate * 1.01), "--linger", str(LINGER), "--count", str(count))
+        pace = paced(rate, seconds, LINGER)
         return self._publish(PATIENCE + 3 * seconds, *pace)
 
     def publish_one(self, publisher: int) -> Answered:
@@ -138,27 +137,23 @@ class Listeners(Stage):
     # parts of these
 
     def _publish(self, patience: float, *arguments: str) -> Published:
-        clients = self._opened
         self._runs += 1
         counts, sums = (self._directory / f"{kind}-{self._runs}" for kind in ("counts", "sums"))
         came = self._came()
-        before, meter = self._spent(), Meter(self.server, clients.pid)
-        with generate(
-            self.server.url,
+        before, meter = self._spent(), self._meter()
+        said = self.generated(
+            patience,
             *("--publish", "--stamp", "--ndjson", "--batch", str(BATCH)),
-            *("--senders", str(SENDERS)),
-            *("--max-id", str(self._users_all)),
+            *("--senders", str(SENDERS), "--max-id", str(self._users_all)),
             *("--counts", str(counts), "--sums", str(sums)),
-            *("--every", "3600"),
             *arguments,
-        ) as sender:
-            said: Generated = sender.result(patience)
+        )
         ended = time.monotonic()
         if not said.accepted:
-            raise BenchError(f"Nothing could be published: {said.errors}. {sender.complaints}")
+            raise BenchError(f"Nothing could be published: {said.errors}.")
         arrived = self._wait_for(came + said.delivered)
         seconds = said.elapsed + time.monotonic() - ended
-        cost = meter.cost(clients.pid, said.cpu_seconds)
+        cost = cost_of(meter, said.cpu_seconds)
         shares = self._shares(before)
         self._published.add(Messages.read(counts, sums))
         return Published(
@@ -195,9 +190,9 @@ class Listeners(Stage):
     def _spent(self) -> dict[str, tuple[float, float]]:
         """CPU seconds by kind of process."""
         kinds: dict[str, list[int]] = {}
-        for name, pid in self._node.state().pids.items():
+        for name, pid in self._node.named_pids().items():
             kinds.setdefault(name.partition("-")[0], []).append(pid)
-        kinds["flood"] = process_tree(self._opened.pid)
+        kinds["flood"] = process_tree(self.clients.pid)
         return {kind: split_seconds(pids) for kind, pids in kinds.items()}
 
     def _shares(self, before: dict[str, tuple[float, float]]) -> list[Share]:

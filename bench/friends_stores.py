@@ -3,7 +3,6 @@
 May import: processes, friends.opening.
 """
 
-import os
 import re
 import subprocess
 import sys
@@ -18,7 +17,8 @@ import msgspec
 
 from encke.friends.opening import open_store
 
-from .processes import BenchError
+from .servers.encke import environment_of_ours
+from .servers.processes import BenchError
 
 LOOKUPS = 2_000
 """Publishers whose subscribers are looked up, to time it."""
@@ -100,12 +100,11 @@ def _lookup(friends: str, data: Path, publishers: Sequence[bytes]) -> float:
 
 def _run(command: str, *arguments: str, out: int = subprocess.PIPE) -> str:
     """``encke friends COMMAND``, with no settings of ours; what it printed. Raises BenchError."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("ENCKE_")}
     done = subprocess.run(
         [sys.executable, "-m", "encke", "friends", command, *arguments],
         stdout=out,
         stderr=subprocess.PIPE,
-        env=environment,
+        env=environment_of_ours(),
         check=False,
     )
     if done.returncode:

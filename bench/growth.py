@@ -4,7 +4,7 @@ Each size has a node of its own: all streams are opened, and messages are sent a
 rate to random users. What is compared between neighbouring sizes is by how much more a
 quantity has grown than the connections.
 
-May import: scenario, stage.
+May import: servers, stage.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from .scenario import ROOM, node
+from .servers.encke import ROOM, Encke
 from .stage import Opening, Seen, Sending, Stage
 
 ENOUGH_SOCKETS = 200_000
@@ -74,7 +74,7 @@ def sizes(connections: int) -> list[int]:
 def measure(streams: int, rate: float, seconds: float, directory: Path) -> Step:
     """One size. Raises BenchError."""
     with (
-        node(streams + ROOM, directory / "server.log") as server,
+        Encke("--max-connections", str(streams + ROOM)) as server,
         Stage(server, streams, directory) as stage,
     ):
         opening = stage.open()

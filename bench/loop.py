@@ -4,13 +4,13 @@ It holds as many streams as one process can, or more processes hold more, writes
 each of them, round by round, and `encke flood` reads them, as it does from the server, on the
 same cores at the same time of the run. What the clients cost is thus in both.
 
-May import: counts, load.usage, programs, scenario.
+May import: clients, counts, course, tools, tools.load.usage.
 """
 
 import time
 from array import array
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -18,10 +18,12 @@ import msgspec
 
 from encke.tools.load.usage import cpu_seconds, process_tree
 
-from . import counts, programs
-from .processes import BenchError
-from .programs import WriteLoop, compiled, write_loop
-from .scenario import flood
+from . import clients, counts
+from .clients import WriteLoop, compiled, write_loop
+from .clients import Written as Said
+from .course import Course
+from .servers.processes import BenchError
+from .tools import flood
 
 STREAMS = 19_000
 """As many as the loop's one process can hold: 20,000 files is a common hard limit."""
@@ -64,21 +66,19 @@ def measure(streams: int, messages: int, directory: Path) -> Written:
         folder = stack.enter_context(compiled("writeloop"))
         processes = -(-streams // STREAMS)
         loops = [stack.enter_context(write_loop(folder, None)) for _ in range(processes)]
-        clients = stack.enter_context(
+        readers = stack.enter_context(
             flood(
-                "",
                 *("--urls", str(_addresses(loops, streams, directory / "loop-urls"))),
                 *("--connections-per-process", str(-(-streams // max(READERS, processes)))),
                 *("--counts", str(got)),
-                *("--every", "3600"),
             )
         )
-        clients.until(lambda it: it.event == "connected", 60)
+        readers.until(lambda it: it.event == "connected", 60)
         _each(loops, 1)  # warms both up
         if counts.wait_for(array("I", [1]) * streams, got, 10):
             raise BenchError("What the write loop wrote has not come.")
         pids = [loop.pid for loop in loops]
-        used, flooded = cpu_seconds(pids), cpu_seconds(process_tree(clients.pid))
+        used, flooded = cpu_seconds(pids), cpu_seconds(process_tree(readers.pid))
         began = time.monotonic()
         _each(loops, rounds)
         if counts.wait_for(array("I", [1 + rounds]) * streams, got, 10):
@@ -89,7 +89,7 @@ def measure(streams: int, messages: int, directory: Path) -> Written:
             rounds * streams,
             seconds,
             cpu_seconds(pids) - used,
-            cpu_seconds(process_tree(clients.pid)) - flooded,
+            cpu_seconds(process_tree(readers.pid)) - flooded,
             processes,
         )
 
@@ -107,4 +107,21 @@ def _each(loops: Sequence[WriteLoop], rounds: int) -> None:
     for loop in loops:
         loop.say(f"each {rounds}")
     for loop in loops:
-        loop.hear(programs.Written)
+        loop.hear(Said)
+
+
+@contextmanager
+def beside(course: Course, streams: int, messages: int) -> Iterator[list[Written]]:
+    """The loop just before what is done inside, and right after it; nothing without a compiler."""
+    written: list[Written] = []
+    lacks = course.left_out("the C write loop", clients.missing())
+    if not lacks:
+        written.append(measure(streams, messages, course.place("loop-before")))
+    yield written
+    if not lacks:
+        written.append(measure(streams, messages, course.place("loop-after")))
+
+
+def said(loops: Sequence[Written]) -> str:
+    """Its rates, in words."""
+    return " and ".join(f"{it.rate:,.0f}/s" for it in loops) or "left out"

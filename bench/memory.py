@@ -1,24 +1,25 @@
-"""``python -m bench memory``: what a connection takes, beside nchan; what a user takes.
+"""What a connection takes, beside nchan; what a user takes.
 
 Memory is PSS, summed over all of a server's processes: before any connection, with
 all streams open, and after messages have gone through them. The kernel's memory for
 a socket (~5 KB) is not in it; it is the same for every server.
 
-May import: peers, processes, programs, map_memory, report.
+May import: clients, contestants, course, map_memory, options, report, servers.
 """
 
-import sys
-from contextlib import ExitStack
 from pathlib import Path
+from typing import Annotated, Self
 
 import msgspec
-from rich.table import Table
+from msgspec import Meta
 
-from . import report
+from . import options
+from .clients import compiled, herds
+from .contestants import ENCKE_ONE, ENCKE_TWO, NCHAN, Contestant, on_one_core, present
+from .course import Course
 from .map_memory import MapMemory
-from .peers import ENCKE_ONE, ENCKE_TWO, NCHAN, Kind
-from .processes import Cores, Talker, running
-from .programs import LOAD_STREAMS, Load, compiled, load
+from .report import Report, Section, Table, verdict
+from .servers.processes import Cores, child
 
 MAP_BUDGET = 200
 """Bytes a user in the router's map, at most."""
@@ -26,15 +27,17 @@ MAP_BUDGET = 200
 PATHS = ("/test/", "/events/")
 
 
-class Options(msgspec.Struct, frozen=True):
-    """The flags of the command."""
+class Options(options.Options, frozen=True, kw_only=True):
+    """Of `memory`."""
 
-    streams: int = 10_000
+    streams: options.Streams = 10_000
     seconds: float = 3.0
     """How long messages are sent before the last reading."""
     senders: int = 256
-    users: int = 1_000_000
-    """Users in the router's map."""
+    users: Annotated[int, Meta(ge=1, description="Users in the router's map.")] = 1_000_000
+
+    def quick(self) -> Self:
+        return msgspec.structs.replace(self, streams=200, seconds=0.2, senders=16, users=10_000)
 
 
 class Sample(msgspec.Struct):
@@ -61,75 +64,77 @@ class Results(msgspec.Struct):
     map: MapMemory
 
 
-def run(options: Options, cores: Cores, notices: list[str]) -> Results:
-    """Measure; raises BenchError if a contestant can't be measured at all."""
+def run(options: Options, course: Course) -> Report:
+    """Memory a connection, beside nchan; and a user in the router's map."""
     samples = []
-    with compiled("load") as programs:
-        for kind in (ENCKE_TWO, ENCKE_ONE, NCHAN):
-            if reason := kind.missing(options.streams):
-                report.notice(notices, f"{kind.name}: {reason}.")
-                continue
-            for path in PATHS:
-                report.progress(f"{kind.name}, {path}: {options.streams:,} streams")
-                samples.append(_sample(options, programs, cores, kind, path))
-    report.progress(f"router's map: {options.users:,} users")
-    return Results(samples, _map(options.users, cores))
+    with on_one_core(course) as cores:
+        with compiled("load") as programs:
+            for contestant in present(course, options.streams, ENCKE_TWO, ENCKE_ONE, NCHAN):
+                for path in PATHS:
+                    course.done(f"{contestant.name}, {path}: {options.streams:,} streams")
+                    samples.append(_sample(options, programs, cores, contestant, path))
+        course.done(f"router's map: {options.users:,} users")
+        with child("map_memory", str(options.users), cores.server) as process:
+            results = Results(samples, process.hear(MapMemory))
+    return Report(
+        benchmark="memory",
+        options=options,
+        notices=course.notices,
+        results=results,
+        sections=_sections(results, options),
+    )
 
 
-def _sample(options: Options, programs: Path, cores: Cores, kind: Kind, path: str) -> Sample:
-    with ExitStack() as stack:
-        server = stack.enter_context(kind.start(cores.server, options.streams))
+def _sample(
+    options: Options, programs: Path, cores: Cores, contestant: Contestant, path: str
+) -> Sample:
+    with contestant.start(cores.server, options.streams) as server:
         empty = server.settled_memory()
-        clients: list[Load] = []
-        for number, first in enumerate(range(0, options.streams, LOAD_STREAMS)):
-            herd = stack.enter_context(load(programs, server.port, cores.load, number))
-            herd.open(min(LOAD_STREAMS, options.streams - first), path)
-            clients.append(herd)
-        opened = server.settled_memory()
-        sent = clients[0].post(options.seconds, options.senders, 1, "/send/")
-        used = server.settled_memory()
-        return Sample(
-            contestant=kind.name,
-            path=path,
-            streams=options.streams,
-            empty=list(empty.values()),
-            opened=list(opened.values()),
-            messages=sent.received,
-            used=list(used.values()),
-        )
+        with herds(programs, server.port, cores.load, options.streams) as clients:
+            for herd, size in clients:
+                herd.open(size, path)
+            opened = server.settled_memory()
+            sent = clients[0][0].post(options.seconds, options.senders, 1, "/send/")
+            used = server.settled_memory()
+    return Sample(
+        contestant=contestant.name,
+        path=path,
+        streams=options.streams,
+        empty=list(empty.values()),
+        opened=list(opened.values()),
+        messages=sent.received,
+        used=list(used.values()),
+    )
 
 
-def _map(users: int, cores: Cores) -> MapMemory:
-    command = [sys.executable, "-m", f"{__package__}.map_memory", str(users)]
-    with running(command, cores.server) as process:
-        return Talker(process, "map_memory").hear(MapMemory)
-
-
-def tables(results: Results, options: Options) -> list[Table]:
-    """The outcome, to be printed."""
-    servers = report.table(
-        f"Memory of all server processes (PSS), {options.streams:,} streams",
-        "server", "streams", "processes", "empty", "open", "bytes a stream",
-        "after messages", "messages",
+def _sections(results: Results, options: Options) -> list[Section]:
+    columns = (
+        "server", "streams", "processes", "empty", "open", "bytes a stream", "after messages",
+        "messages",
     )  # fmt: skip
-    for sample in results.samples:
-        servers.add_row(
+    servers = [
+        (
             sample.contestant,
             sample.path + "…",
-            str(len(sample.opened)),
+            len(sample.opened),
             f"{sum(sample.empty) / 2**20:.1f} MB",
             f"{sum(sample.opened) / 2**20:.1f} MB",
             f"{sample.bytes_a_stream:,.0f}",
             f"{sum(sample.used) / 2**20:.1f} MB",
-            f"{sample.messages:,}",
+            sample.messages,
         )
-    each = results.map.bytes / results.map.users
-    users = report.table("Router's map", "users", "memory", "bytes a user", "budget", "")
-    users.add_row(
-        f"{results.map.users:,}",
-        f"{results.map.bytes / 2**20:.0f} MB",
-        f"{each:.0f}",
-        f"<= {MAP_BUDGET}",
-        report.verdict(each <= MAP_BUDGET),
-    )
-    return [servers, users]
+        for sample in results.samples
+    ]
+    users, memory = results.map.users, results.map.bytes
+    each = memory / users
+    row = (
+        f"{users:,}", f"{memory / 2**20:.0f} MB", f"{each:.0f}", f"<= {MAP_BUDGET}",
+        verdict(each <= MAP_BUDGET),
+    )  # fmt: skip
+    title = f"Memory of all server processes (PSS), {options.streams:,} streams"
+    return [
+        Section(title, [Table(columns, servers)]),
+        Section(
+            "Router's map", [Table(("users", "memory", "bytes a user", "budget", "verdict"), [row])]
+        ),
+    ]

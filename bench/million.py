@@ -1,4 +1,4 @@
-"""``python -m bench million``: a million users' streams on this machine, and what they cost.
+"""A million users' streams on this machine, and what they cost.
 
 One run, all on this machine's cores, with the tools that users have:
 
@@ -11,41 +11,41 @@ One run, all on this machine's cores, with the tools that users have:
 
 Every message is counted for its user by who sends and by who gets it.
 
-May import: beside, capacity, course, growth, loop, scenario, stage, watch.
+May import: beside, capacity, course, growth, loop, options, servers, stage, watch.
 """
 
-import tempfile
-from pathlib import Path
 from statistics import fmean
+from typing import Annotated, Self
 
 import msgspec
+from msgspec import Meta
 
 from encke.tools.watch import ControlPort, Recorder, Sample
 
-from . import beside, capacity, growth, loop, programs, report
-from .course import Course, noted
+from . import beside, capacity, growth, loop, options
+from .course import Course, noted, without_processes
 from .growth import Step
-from .processes import BenchError
-from .scenario import ROOM, Node, node
+from .servers.encke import ROOM, Encke
 from .stage import Return, Sending, Stage
 
 NAME = "Encke"
 """What it's called in log and graph."""
 
-
 FEW = 50_000
 """Connections up to which the server has few enough processes to be read each second."""
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """The flags of the command, and what follows from them; times in seconds."""
+class Options(options.Options, frozen=True, kw_only=True):
+    """Of `million`; times in seconds, but `minutes`."""
 
-    connections: int
-    rate: float = 10_000.0
-    seconds: float = 300.0
-    growth: bool = True
+    connections: options.Connections = 0
+    rate: options.Rate = 10_000.0
+    minutes: options.Minutes = 5.0
+    growth: Annotated[bool, Meta(description="Measure 1,000, 10,000, 100,000 streams before.")] = (
+        True
+    )
     growth_seconds: float = 20.0
-    peer: bool = True
+    peer: Annotated[bool, Meta(description="Show nchan in the same graph.")] = True
     peer_connections: int = 0
     """0: as many as one of its workers can hold."""
     peer_seconds: float = 60.0
@@ -53,20 +53,18 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     every: float = 5.0
     """Between two readings of memory: of more than a hundred processes each takes a while."""
 
-
-def quick(options: Options) -> Options:
-    """The same as a smoke run: some seconds."""
-    return msgspec.structs.replace(
-        options,
-        connections=options.connections or 1_000,
-        rate=min(options.rate, 1_000.0),
-        seconds=min(options.seconds, 2.0),
-        growth_seconds=1.0,
-        peer_connections=500,
-        peer_seconds=1.0,
-        loop_messages=20_000,
-        every=0.25,
-    )
+    def quick(self) -> Self:
+        return msgspec.structs.replace(
+            self,
+            connections=self.connections or 1_000,
+            rate=min(self.rate, 1_000.0),
+            minutes=min(self.minutes, 2.0 / 60),
+            growth_seconds=1.0,
+            peer_connections=500,
+            peer_seconds=1.0,
+            loop_messages=20_000,
+            every=0.25,
+        )
 
 
 def sized(options: Options, bounds: list[capacity.Bound]) -> Options:
@@ -74,13 +72,8 @@ def sized(options: Options, bounds: list[capacity.Bound]) -> Options:
 
     Raises BenchError if it can't hold those that are.
     """
-    most = capacity.most(bounds)
-    connections = options.connections or most
-    if connections > bounds[0].allows or not connections:
-        raise BenchError(
-            f"This machine can't hold {connections:,} connections with both ends: {bounds[0].what} "
-            f"allows {bounds[0].allows:,} ({bounds[0].why})."
-        )
+    connections = options.connections or capacity.most(bounds)
+    capacity.check(connections, bounds)
     every = min(options.every, 1.0) if connections <= FEW else options.every
     return msgspec.structs.replace(options, connections=connections, every=every)
 
@@ -123,7 +116,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     each: Sending
     returned: Return
     each_again: Sending
-    peer: beside.Peer | None
+    nchan: beside.Measured | None
     timeline: list[Sample]
     """Without each process, which is in the log."""
     recorder_cpu_seconds: float
@@ -200,165 +193,107 @@ class Outcome(msgspec.Struct, frozen=True):
         return any((it.refused, it.lost, it.doubled, it.violations, it.streams_closed))
 
 
-def run(options: Options, bounds: list[capacity.Bound], notices: list[str]) -> Outcome:
-    """Measure; raises BenchError if a step can't be carried out."""
-    with tempfile.TemporaryDirectory(prefix="encke-bench-") as directory, report.speaker() as say:
-        course = Course(say)
-        return _Run(options, bounds, notices, Path(directory), course).run()
-
-
-class _Run:
-    """One run; its files are in `directory`."""
-
-    def __init__(
-        self,
-        options: Options,
-        bounds: list[capacity.Bound],
-        notices: list[str],
-        directory: Path,
-        course: Course,
-    ) -> None:
-        self._options = options
-        self._bounds = bounds
-        self._notices = notices
-        self._directory = directory
-        self._course = course
-
-    def run(self) -> Outcome:
-        options = self._options
-        sizes = growth.sizes(options.connections) if options.growth else []
-        steps = [self._step(size) for size in sizes]
-        results, samples = self._main()
-        peer, beside_it = self._peer()
-        done = msgspec.structs.replace(
-            results,
-            steps=[*steps, *results.steps],
-            peer=peer,
-            timeline=[msgspec.structs.replace(it, processes=()) for it in samples + beside_it],
-        )
-        return Outcome(done, done.summary(), samples + beside_it)
-
-    def _step(self, streams: int) -> Step:
-        options = self._options
-        self._course.begin(f"{streams:,} streams")
-        step = growth.measure(
-            streams, options.rate, options.growth_seconds, self._place(f"{streams}")
-        )
-        opening, latency = step.opening, step.seen.latency
-        self._course.done(
-            f"{streams:,} streams: open after {opening.seconds:.1f} s, "
-            f"{opening.growth_a_stream:,.0f} bytes each, p99 {latency.p99:.1f} ms at "
-            f"{step.sending.rate:,.0f} messages/s"
-        )
-        return step
-
-    def _main(self) -> tuple[Results, list[Sample]]:
-        options, course = self._options, self._course
-        streams = options.connections
-        place = self._place("run")
-        course.marks.clear()
-        with (
-            node(streams + ROOM, place / "server.log") as server,
-            Recorder([ControlPort(server.control, NAME)], options.every) as recorder,
-            Stage(server, streams, place) as stage,
-        ):
-            recorder.listener = course.show
-            course.begin("connecting", recorder)
-            opening = stage.open()
-            course.done(
-                f"{streams:,} streams open and logged in after {opening.seconds:.1f} s; "
-                f"{opening.bytes_a_stream:,.0f} bytes each, the kernel's "
-                f"{opening.kernel.bytes_a_socket:,.0f} a socket"
-            )
-            loops, each = self._each(stage, place, recorder)
-            course.begin(f"{options.rate:,.0f} messages/s to random users", recorder)
-            paced = stage.send_paced(options.rate, options.seconds)
-            course.done(f"{paced.messages:,} messages at {paced.rate:,.0f}/s; {paced.wrong}")
-            course.begin("all cut off", recorder)
-            returned = stage.cut()
-            course.done(f"cut off, and all back after {returned.seconds:.1f} s")
-            course.begin("a message to each again", recorder)
-            again = stage.send_each()
-            course.begin("the clients leave", recorder)
-            step = Step(opening, paced, stage.end())
-            server.until(lambda state: not state.connections and not state.users, 60, "All gone")
-            recorder.read()
-        samples = recorder.samples
-        results = Results(
-            bounds=self._bounds,
-            steps=[step],
-            loops=loops,
-            each=each,
-            returned=returned,
-            each_again=again,
-            peer=None,
-            timeline=[],
-            recorder_cpu_seconds=recorder.cpu_seconds,
-            control_cpu_seconds=_control_cpu(samples),
-            watched_seconds=samples[-1].time - samples[0].time,
-            log=_warnings(server),
-        )
-        return results, noted(samples, course.marks, options.every / 4)
-
-    def _each(
-        self, stage: Stage, place: Path, recorder: Recorder
-    ) -> tuple[list[loop.Written], Sending]:
-        """A message to each, the write loop's measurements just before and after."""
-        options, course = self._options, self._course
-        loops = []
-        reason = programs.missing()
-        if reason is not None:
-            report.notice(self._notices, f"the C write loop: {reason}.")
-        streams = min(loop.STREAMS, options.connections)
-        course.begin("the C write loop; a message to each; the write loop", recorder)
-        if reason is None:
-            loops.append(loop.measure(streams, options.loop_messages, place))
-        each = stage.send_each()
-        if reason is None:
-            loops.append(loop.measure(streams, options.loop_messages, place))
-        course.done(
-            f"a message to each: {each.delivery_rate:,.0f}/s; the C write loop to {streams:,}: "
-            + (" and ".join(f"{it.rate:,.0f}/s" for it in loops) or "left out")
-        )
-        return loops, each
-
-    def _peer(self) -> tuple[beside.Peer | None, list[Sample]]:
-        options = self._options
-        if not options.peer:
-            return None, []
-        if reason := beside.missing():
-            report.notice(self._notices, f"nchan: {reason}.")
-            return None, []
-        streams = options.peer_connections or beside.most()
-        peer, samples = beside.measure(
-            streams,
-            options.rate,
-            options.peer_seconds,
-            min(options.every, 1.0),
-            self._place("nchan"),
-            self._course,
-        )
-        self._course.done(
-            f"nchan, {streams:,} streams: open after {peer.opening.seconds:.1f} s, "
-            f"{peer.opening.growth_a_stream:,.0f} bytes each"
-        )
-        return peer, samples
-
-    def _place(self, name: str) -> Path:
-        place = self._directory / name
-        place.mkdir()
-        return place
-
-
-def _control_cpu(samples: list[Sample]) -> float:
-    """CPU time that the control process has used until it was seen last."""
-    return max(
-        (it.cpu_seconds for sample in samples for it in sample.processes if it.name == "control"),
-        default=0.0,
+def measure(options: Options, bounds: list[capacity.Bound], course: Course) -> Outcome:
+    """Raises BenchError if a step can't be carried out."""
+    sizes = growth.sizes(options.connections) if options.growth else []
+    steps = [_step(size, options, course) for size in sizes]
+    results, samples = _main(options, bounds, course)
+    nchan, beside_it = _nchan(options, course)
+    done = msgspec.structs.replace(
+        results,
+        steps=[*steps, *results.steps],
+        nchan=nchan,
+        timeline=without_processes(samples + beside_it),
     )
+    return Outcome(done, done.summary(), samples + beside_it)
 
 
-def _warnings(server: Node) -> list[str]:
-    """The lines of the node's log in which something isn't as it should be."""
-    lines = server.log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [line for line in lines if " level=info " not in line]
+def _step(streams: int, options: Options, course: Course) -> Step:
+    course.begin(f"{streams:,} streams")
+    step = growth.measure(streams, options.rate, options.growth_seconds, course.place(f"{streams}"))
+    opening, latency = step.opening, step.seen.latency
+    course.done(
+        f"{streams:,} streams: open after {opening.seconds:.1f} s, "
+        f"{opening.growth_a_stream:,.0f} bytes each, p99 {latency.p99:.1f} ms at "
+        f"{step.sending.rate:,.0f} messages/s"
+    )
+    return step
+
+
+def _main(
+    options: Options, bounds: list[capacity.Bound], course: Course
+) -> tuple[Results, list[Sample]]:
+    streams = options.connections
+    course.marks.clear()
+    with (
+        Encke("--max-connections", str(streams + ROOM)) as server,
+        Recorder([ControlPort(server.control_url, NAME)], options.every) as recorder,
+        Stage(server, streams, course.place("run")) as stage,
+    ):
+        recorder.listener = course.show
+        course.begin("connecting", recorder)
+        opening = stage.open()
+        course.done(
+            f"{streams:,} streams open and logged in after {opening.seconds:.1f} s; "
+            f"{opening.bytes_a_stream:,.0f} bytes each, the kernel's "
+            f"{opening.kernel.bytes_a_socket:,.0f} a socket"
+        )
+        loops, each = _each(stage, options, course, recorder)
+        course.begin(f"{options.rate:,.0f} messages/s to random users", recorder)
+        sent = stage.send_paced(options.rate, options.minutes * 60)
+        course.done(f"{sent.messages:,} messages at {sent.rate:,.0f}/s; {sent.wrong}")
+        course.begin("all cut off", recorder)
+        returned = stage.cut()
+        course.done(f"cut off, and all back after {returned.seconds:.1f} s")
+        course.begin("a message to each again", recorder)
+        again = stage.send_each()
+        course.begin("the clients leave", recorder)
+        step = Step(opening, sent, stage.end())
+        server.until(lambda state: not state.connections and not state.users, "all are gone", 60)
+        recorder.read()
+        log = server.warnings()
+    samples = recorder.samples
+    control = [it for sample in samples for it in sample.processes if it.name == "control"]
+    results = Results(
+        bounds=bounds,
+        steps=[step],
+        loops=loops,
+        each=each,
+        returned=returned,
+        each_again=again,
+        nchan=None,
+        timeline=[],
+        recorder_cpu_seconds=recorder.cpu_seconds,
+        control_cpu_seconds=max((it.cpu_seconds for it in control), default=0.0),
+        watched_seconds=samples[-1].time - samples[0].time,
+        log=log,
+    )
+    return results, noted(samples, course.marks, options.every / 4)
+
+
+def _each(
+    stage: Stage, options: Options, course: Course, recorder: Recorder
+) -> tuple[list[loop.Written], Sending]:
+    """A message to each, the write loop's measurements just before and after."""
+    streams = min(loop.STREAMS, options.connections)
+    course.begin("the C write loop; a message to each; the write loop", recorder)
+    with loop.beside(course, streams, options.loop_messages) as loops:
+        each = stage.send_each()
+    course.done(
+        f"a message to each: {each.delivery_rate:,.0f}/s; the C write loop to {streams:,}: "
+        + loop.said(loops)
+    )
+    return loops, each
+
+
+def _nchan(options: Options, course: Course) -> tuple[beside.Measured | None, list[Sample]]:
+    if not options.peer or course.left_out("nchan", beside.missing()):
+        return None, []
+    streams = options.peer_connections or beside.most()
+    every = min(options.every, 1.0)
+    nchan, samples = beside.measure(streams, options.rate, options.peer_seconds, every, course)
+    course.done(
+        f"nchan, {streams:,} streams: open after {nchan.opening.seconds:.1f} s, "
+        f"{nchan.opening.growth_a_stream:,.0f} bytes each"
+    )
+    return nchan, samples

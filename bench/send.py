@@ -1,4 +1,4 @@
-"""``python -m bench send``: messages a second on one core, beside nchan and the write loop.
+"""Messages a second on one core, beside nchan and the write loop.
 
 One round measures each contestant once, alone on the server's core, with the same
 clients on the other; the ratios are taken within a round, and their median over the
@@ -7,23 +7,28 @@ rounds is the result, so that a machine that is slow for a while is slow for all
 Every sample is checked: as many messages came as were sent, to the streams that they
 were sent to, and the server's own count agrees.
 
-May import: load.usage, peers, processes, programs, report.
+May import: clients, contestants, course, meter, options, report, servers.
 """
 
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Annotated, Self
 
 import msgspec
-from rich.table import Table
+from msgspec import Meta
 
-from encke.tools.load.usage import busy_seconds
+from encke.tools.load.usage import cpu_seconds
 
-from . import report
-from .peers import ENCKE_ONE, ENCKE_TWO, NCHAN, Kind, Server
-from .processes import BenchError, Cores
-from .programs import LOAD_STREAMS, Load, Sent, compiled, load, write_loop
+from . import options
+from .clients import LOAD_STREAMS, Load, Sent, compiled, load, write_loop
+from .contestants import ENCKE_ONE, ENCKE_TWO, NCHAN, Contestant, on_one_core, present
+from .course import Course
+from .meter import Meter
+from .report import Report, Section, Table, verdict
+from .servers.processes import BenchError, Cores
+from .servers.server import Server
 
 POST_BUDGET = 1.2
 """Encke's POST /send/{id} beside nchan's, at least."""
@@ -34,17 +39,21 @@ NDJSON_BUDGET = 0.85
 LOOP = "C write loop"
 
 
-class Options(msgspec.Struct, frozen=True):
-    """The flags of the command."""
+class Options(options.Options, frozen=True, kw_only=True):
+    """Of `send`."""
 
-    streams: int = 10_000
-    seconds: float = 2.0
-    rounds: int = 3
-    senders: int = 256
-    """Connections that POST: enough to keep the server busy with one request on each."""
+    streams: options.Streams = 10_000
+    seconds: Annotated[float, Meta(ge=0.1, description="Length of one measurement.")] = 2.0
+    rounds: options.Rounds = 3
+    senders: Annotated[int, Meta(ge=1, le=1024, description="Connections that POST.")] = 256
     depths: tuple[int, ...] = (1, 16)
-    bodies: int = 4
-    """Connections that each stream one NDJSON body."""
+    """Requests under way on each."""
+    bodies: Annotated[int, Meta(ge=1, le=64, description="NDJSON bodies at once.")] = 4
+
+    def quick(self) -> Self:
+        return msgspec.structs.replace(
+            self, streams=200, seconds=0.2, rounds=1, senders=16, bodies=2
+        )
 
 
 class Sample(msgspec.Struct):
@@ -73,24 +82,6 @@ class Sample(msgspec.Struct):
         return self.messages / max(self.server_cpu_seconds, 0.01)
 
 
-class _Meter:
-    """CPU time of the server, of the load and of all others, from now on."""
-
-    def __init__(self, server: Server, clients: Load) -> None:
-        self._server, self._clients = server, clients
-        self._before = self._read()
-
-    def _read(self) -> tuple[float, float, float]:
-        return self._server.cpu_seconds(), self._clients.cpu_seconds(), busy_seconds()
-
-    def sample(self, contestant: str, how: str, messages: int, seconds: float) -> Sample:
-        ours, load, busy = (
-            now - before for now, before in zip(self._read(), self._before, strict=True)
-        )
-        others = max(0.0, busy - ours - load)
-        return Sample(contestant, how, 0, messages, seconds, ours, load, others)
-
-
 class Ratio(msgspec.Struct):
     """How two contestants compare: the median over the rounds, and each round."""
 
@@ -111,75 +102,79 @@ class Results(msgspec.Struct):
     ratios: list[Ratio]
 
 
-def run(options: Options, cores: Cores, notices: list[str]) -> Results:
-    """Measure; raises BenchError if a contestant can't be measured at all."""
+def run(options: Options, course: Course) -> Report:
+    """Messages a second on one core, beside nchan and a bare C write loop.
+
+    Exit code 1 if what was delivered isn't what was sent.
+    """
     if options.streams > LOAD_STREAMS:
         raise BenchError(f"--streams: one core's clients hold at most {LOAD_STREAMS:,}.")
-    kinds = []
-    for kind in (NCHAN, ENCKE_ONE, ENCKE_TWO):
-        if reason := kind.missing(options.streams):
-            report.notice(notices, f"{kind.name}: {reason}.")
-        else:
-            kinds.append(kind)
     samples: list[Sample] = []
-    with compiled("load", "writeloop") as programs:
+    with on_one_core(course) as cores, compiled("load", "writeloop") as programs:
+        contestants = present(course, options.streams, NCHAN, ENCKE_ONE, ENCKE_TWO)
         for number in range(1, options.rounds + 1):
-            for sample in _round(options, programs, cores, kinds):
+            for sample in _round(options, programs, cores, contestants):
                 sample.round = number
-                report.progress(
+                course.done(
                     f"round {number}/{options.rounds}  {sample.contestant}, {sample.how}: "
                     f"{sample.rate:,.0f} messages/s  {sample.error}"
                 )
                 samples.append(sample)
-    return Results(samples, list(ratios(samples, options)))
+    results = Results(samples, list(ratios(samples, options)))
+    return Report(
+        benchmark="send",
+        options=options,
+        notices=course.notices,
+        results=results,
+        sections=sections(results, options),
+        fault="What was delivered is not what was sent." if failed(results) else "",
+    )
 
 
-def _round(options: Options, programs: Path, cores: Cores, kinds: list[Kind]) -> Iterator[Sample]:
-    for kind in kinds:
+def _round(
+    options: Options, programs: Path, cores: Cores, contestants: list[Contestant]
+) -> Iterator[Sample]:
+    for contestant in contestants:
         with (
-            kind.start(cores.server, options.streams) as server,
+            contestant.start(cores.server, options.streams) as server,
             load(programs, server.port, cores.load) as clients,
         ):
             clients.open(options.streams, "/test/")
-            yield from _server(options, kind, server, clients)
-        if kind == ENCKE_ONE:
+            yield from _server(options, contestant, server, clients)
+        if contestant == ENCKE_ONE:
             yield _loop(options, programs, cores)  # next to both that it's compared with
 
 
-def _server(options: Options, kind: Kind, server: Server, clients: Load) -> Iterator[Sample]:
+def _server(
+    options: Options, contestant: Contestant, server: Server, clients: Load
+) -> Iterator[Sample]:
     clients.post(options.seconds / 4, options.senders, 1, "/send/")  # warms both up
-    for depth in options.depths:
-        post = partial(clients.post, options.seconds, options.senders, depth, "/send/")
-        yield _sample(kind, _post(depth), server, clients, post)
-    if kind != NCHAN:
-        ndjson = partial(clients.ndjson, options.seconds, options.bodies, "/send")
-        yield _sample(kind, "NDJSON", server, clients, ndjson)
+    ways: dict[str, Callable[[], Sent]] = {
+        _post(depth): partial(clients.post, options.seconds, options.senders, depth, "/send/")
+        for depth in options.depths
+    }
+    if contestant != NCHAN:
+        ways["NDJSON"] = partial(clients.ndjson, options.seconds, options.bodies, "/send")
+    for how, act in ways.items():
+        meter = Meter(server.cpu_seconds, clients.cpu_seconds)
+        sent = act()
+        error = sent.wrong(claims=contestant != NCHAN, ndjson=how == "NDJSON")
+        server_cpu, load_cpu, others = meter.used()
+        yield Sample(
+            contestant.name,
+            how,
+            0,
+            sent.received,
+            sent.seconds,
+            server_cpu,
+            load_cpu,
+            others,
+            error,
+        )
 
 
 def _post(depth: int) -> str:
     return f"POST x{depth}"
-
-
-def _sample(kind: Kind, how: str, server: Server, clients: Load, act: Callable[[], Sent]) -> Sample:
-    meter = _Meter(server, clients)
-    sent = act()
-    sample = meter.sample(kind.name, how, sent.received, sent.seconds)
-    sample.error = _wrong(sent, claims=kind != NCHAN, ndjson=how == "NDJSON")
-    return sample
-
-
-def _wrong(sent: Sent, *, claims: bool, ndjson: bool) -> str:
-    if sent.error or sent.refused:
-        return sent.error or f"{sent.refused} requests were refused"
-    if sent.received != sent.sent:
-        return f"{sent.sent} messages were sent, {sent.received} came"
-    if sent.misdirected:
-        return f"{sent.misdirected} streams got more or less than was sent to them"
-    if claims and sent.claimed != sent.sent:
-        return f"{sent.sent} messages were sent, the server claims {sent.claimed} delivered"
-    if ndjson and sent.accepted != sent.sent:
-        return f"{sent.sent} messages were sent, the server claims {sent.accepted} accepted"
-    return ""
 
 
 def _loop(options: Options, programs: Path, cores: Cores) -> Sample:
@@ -190,30 +185,32 @@ def _loop(options: Options, programs: Path, cores: Cores) -> Sample:
         clients.open(options.streams, "/test/")
         warmed = loop.write(options.seconds / 4).sent
         clients.wait_for(warmed)
-        meter = _Meter(Server(LOOP, loop.pid, loop.port), clients)
+        meter = Meter(lambda: cpu_seconds([loop.pid]), clients.cpu_seconds)
         written = loop.write(options.seconds)
         came = clients.wait_for(warmed + written.sent)
-        sample = meter.sample(LOOP, "write()", came.received - warmed, written.seconds)
-    sample.error = came.error
-    if sample.messages != written.sent:
-        sample.error = f"{written.sent} were written, {sample.messages} came"
+        messages = came.received - warmed
+        loop_cpu, load_cpu, others = meter.used()
+    sample = Sample(
+        LOOP, "write()", 0, messages, written.seconds, loop_cpu, load_cpu, others, came.error
+    )
+    if messages != written.sent:
+        sample.error = f"{written.sent} were written, {messages} came"
     return sample
 
 
 def ratios(samples: list[Sample], options: Options) -> Iterator[Ratio]:
     """How Encke compares: its POST with nchan's, its NDJSON with the write loop."""
-    for kind in (ENCKE_ONE, ENCKE_TWO):
+    for encke in (ENCKE_ONE, ENCKE_TWO):
         for depth in options.depths:
             how = _post(depth)
-            yield from _ratio(samples, kind.name, how, NCHAN.name, how, POST_BUDGET)
-        yield from _ratio(samples, kind.name, "NDJSON", LOOP, "write()", NDJSON_BUDGET)
+            yield from _ratio(samples, encke.name, how, NCHAN.name, how, POST_BUDGET)
+        yield from _ratio(samples, encke.name, "NDJSON", LOOP, "write()", NDJSON_BUDGET)
 
 
 def _ratio(
     samples: list[Sample], one: str, how: str, other: str, other_how: str, budget: float
 ) -> Iterator[Ratio]:
-    ours = _by_round(samples, one, how)
-    theirs = _by_round(samples, other, other_how)
+    ours, theirs = _by_round(samples, one, how), _by_round(samples, other, other_how)
     pairs = [(ours[number], theirs[number]) for number in ours if number in theirs]
     if pairs:
         wall = [a.rate / b.rate for a, b in pairs]
@@ -224,45 +221,54 @@ def _ratio(
 
 def _by_round(samples: list[Sample], contestant: str, how: str) -> dict[int, Sample]:
     return {
-        sample.round: sample
-        for sample in samples
-        if sample.contestant == contestant and sample.how == how and sample.messages
+        it.round: it
+        for it in samples
+        if (it.contestant, it.how) == (contestant, how) and it.messages
     }
 
 
-def tables(results: Results, options: Options) -> list[Table]:
-    """The outcome, to be printed."""
-    rates = report.table(
+def sections(results: Results, options: Options) -> list[Section]:
+    """The outcome."""
+    rates = []
+    for contestant, how in dict.fromkeys((it.contestant, it.how) for it in results.samples):
+        group = [it for it in results.samples if (it.contestant, it.how) == (contestant, how)]
+        wrong = [it.error for it in group if it.error]
+        rates.append(
+            (
+                contestant,
+                how,
+                f"{median(it.rate for it in group):,.0f}",
+                f"{median(it.cpu_rate for it in group):,.0f}",
+                f"{median(it.load_cpu_seconds / it.seconds for it in group):.0%}",
+                f"{median(it.other_cpu_seconds / it.seconds for it in group):.0%}",
+                wrong[0] if wrong else "all",
+            )
+        )
+    title = (
         f"Messages to random ones of {options.streams:,} streams, the server on one core "
-        f"(medians of {options.rounds}; x: requests under way on each connection)",
+        f"(medians of {options.rounds}; x: requests under way on each connection)"
+    )
+    columns = (
         "contestant", "sent by", "messages/s", "a CPU second", "load's CPU", "others' CPU",
         "delivered",
     )  # fmt: skip
-    rows = dict.fromkeys((sample.contestant, sample.how) for sample in results.samples)
-    for contestant, how in rows:
-        group = [s for s in results.samples if (s.contestant, s.how) == (contestant, how)]
-        wrong = [sample.error for sample in group if sample.error]
-        rates.add_row(
-            contestant,
-            how,
-            f"{median(sample.rate for sample in group):,.0f}",
-            f"{median(sample.cpu_rate for sample in group):,.0f}",
-            f"{median(sample.load_cpu_seconds / sample.seconds for sample in group):.0%}",
-            f"{median(sample.other_cpu_seconds / sample.seconds for sample in group):.0%}",
-            f"[red]{wrong[0]}[/]" if wrong else "[green]all[/]",
+    compared = [
+        (
+            it.name,
+            f"{it.wall:.2f}",
+            f"{it.cpu:.2f}",
+            f">= {it.budget}",
+            verdict(it.cpu >= it.budget),
         )
-    compared = report.table(
-        "Ratios (medians of the rounds)", "", "wall", "CPU", "budget", "by CPU time"
-    )
-    for ratio in results.ratios:
-        compared.add_row(
-            ratio.name,
-            f"{ratio.wall:.2f}",
-            f"{ratio.cpu:.2f}",
-            f">= {ratio.budget}",
-            report.verdict(ratio.cpu >= ratio.budget),
-        )
-    return [rates, compared]
+        for it in results.ratios
+    ]
+    return [
+        Section(title, [Table(columns, rates)]),
+        Section(
+            "Ratios (medians of the rounds)",
+            [Table(("", "wall", "CPU", "budget", "by CPU time"), compared)],
+        ),
+    ]
 
 
 def failed(results: Results) -> bool:

@@ -1,4 +1,4 @@
-"""``python -m bench soak``: a day's events in an hour. Does anything grow, or get lost?
+"""A day's events in an hour. Does anything grow, or get lost?
 
 The article ran for 24 hours, at 1,000 messages a second: 86,400,000. What makes a server
 grow is what happens to it rather than the time, so as many messages, logins and logouts
@@ -10,24 +10,25 @@ back. Messages go by NDJSON, some by a POST each; to all streams alike, and to u
 aren't there. When the load has ended, the churning half leaves, then the other one: each
 time the node must return to what is left.
 
-May import: counts, course, processes, report, scenario, soak_readings, watch.
+May import: counts, course, options, servers, soak_readings, tools, watch.
 """
 
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Annotated, Self
 
 import msgspec
+from msgspec import Meta
 
 from encke.errors import BadSettings
 from encke.tools.watch import ControlPort, Recorder, Sample
 
-from . import counts, report
+from . import counts, options
 from .course import Course, Mark, noted
-from .scenario import ROOM, Flooded, Generated, Node, Tool, flood, generate, node
+from .servers.encke import ROOM, Encke
 from .soak_readings import History, Inventory, Track, inventory
+from .tools import Flooded, Generated, Tool, flood, generate
 
 DAY = 86_400_000
 """Messages of the article's day: 24 hours at 1,000 a second."""
@@ -54,21 +55,36 @@ Streams = AbstractContextManager[Tool[Flooded]]
 Sender = AbstractContextManager[Tool[Generated]]
 
 
-class Options(msgspec.Struct, frozen=True):
-    """The flags of the command."""
+class Options(options.Options, frozen=True, kw_only=True):
+    """Of `soak`."""
 
-    minutes: float = 60.0
-    """How long messages are sent."""
-    messages: int = DAY
-    logins: int = 1_000_000
-    """All of them log out again."""
-    streams: int = 10_000
-    posts: float = 200.0
-    """Of the messages, so many a second by a POST each."""
+    minutes: Annotated[float, Meta(ge=0.05, description="How long messages are sent.")] = 60.0
+    messages: Annotated[int, Meta(ge=1, description="Messages in that time.")] = DAY
+    logins: Annotated[int, Meta(ge=1, description="Logins in that time, and as many logouts.")] = (
+        1_000_000
+    )
+    streams: Annotated[
+        int, Meta(ge=2, description="Open streams; half of them leave and come back.")
+    ] = 10_000
+    posts: Annotated[
+        float, Meta(ge=1, description="Of the messages, so many a second by POST.")
+    ] = 200.0
     every: float = 5.0
     """Seconds between two readings of the node."""
     questions: int = 2000
     """To the control port, first: it's asked so rarely that it would warm up for hours."""
+
+    def quick(self) -> Self:
+        return msgspec.structs.replace(
+            self,
+            minutes=0.15,
+            messages=45_000,
+            logins=450,
+            streams=200,
+            posts=50.0,
+            every=0.4,
+            questions=200,
+        )
 
     @property
     def seconds(self) -> float:
@@ -99,11 +115,6 @@ class Options(msgspec.Struct, frozen=True):
     def period(self) -> float:
         """Seconds between two readings."""
         return max(self.every, self.seconds / READINGS)
-
-
-QUICK = Options(
-    minutes=0.15, messages=45_000, logins=450, streams=200, posts=50, every=0.4, questions=200
-)
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,29 +181,25 @@ def check(options: Options) -> None:
         )
 
 
-def run(options: Options) -> Run:
-    """Measure; raises BenchError if it can't be done at all, BadSettings for the options.
+def measure(options: Options, course: Course) -> Run:
+    """Raises BenchError if it can't be done at all, BadSettings for the options.
 
     Faults of the server raise nothing: they're found in the results.
     """
     check(options)
-    with (
-        TemporaryDirectory(prefix="encke-soak-") as directory,
-        report.speaker() as say,
-        node(options.streams + ROOM, Path(directory) / "server.log") as server,
-    ):
-        return _Soak(server, options, Path(directory), Course(say)).run()
+    with Encke("--max-connections", str(options.streams + ROOM)) as server:
+        return _Soak(server, options, course).run()
 
 
 class _Soak:
-    """The soak of a node; the tools' counts are in `directory`."""
+    """The soak of a node."""
 
-    def __init__(self, server: Node, options: Options, directory: Path, course: Course) -> None:
+    def __init__(self, server: Encke, options: Options, course: Course) -> None:
         self._server = server
         self._options = options
-        self._directory = directory
+        self._directory = course.place("soak")
         self._course = course
-        self._control = ControlPort(server.control)
+        self._control = ControlPort(server.control_url)
         self._history = History(server)
 
     def run(self) -> Run:
@@ -228,7 +235,7 @@ class _Soak:
             wrong=wrong,
             tracks=self._history.tracks(*judged),
             inventories=[before, opened, loaded, halved, emptied],
-            replaced=state.restarts,
+            replaced=sum(process.restarts for process in state.processes),
             slow_clients=state.slow_clients,
         )
         warm = Mark(judged[0], "the warm-up ends")
@@ -238,7 +245,7 @@ class _Soak:
 
     def _staying(self) -> Streams:
         return flood(
-            self._server.url,
+            *("--url", f"{self._server.url}/test/{{}}"),
             *("--connections", str(self._options.staying)),
             *("--verify", "--counts", str(self._directory / "got")),
         )
@@ -246,7 +253,7 @@ class _Soak:
     def _churning(self) -> Streams:
         options = self._options
         return flood(
-            self._server.url,
+            *("--url", f"{self._server.url}/test/{{}}"),
             *("--connections", str(options.streams - options.staying)),
             *("--first-id", str(options.staying + 1)),
             *("--verify", "--churn", str(options.churn), "--retry"),

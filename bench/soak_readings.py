@@ -10,7 +10,7 @@ together each page counts once.
 Beside it stand the counts that must not creep: open files and threads of each process,
 connections, users, logins.
 
-May import: processes, scenario, watch.
+May import: servers, watch.
 """
 
 import os
@@ -25,17 +25,17 @@ import msgspec
 from encke.tools.watch import Sample, Slope
 from encke.tools.watch.trend import BLOCKS, fit
 
-from .processes import BenchError
-from .scenario import Node
+from .servers.encke import Encke
+from .servers.processes import BenchError
 
 LOOKS, LOOK = 4, 0.05
 """More looks at the open files of the processes, and seconds between them."""
 
 PSS, OWN, FILES, THREADS = "PSS, KB", "anonymous, KB", "open files", "threads"
-"""Quantities of a process; those of the node are fields of scenario.State."""
+"""Quantities of a process; those of the node are fields of its state."""
 
 NODE = ("connections", "users", "logins_held", "queued_bytes")
-"""Fields of State that are gauges: none may creep."""
+"""Fields of the state that are gauges: none may creep."""
 
 WHOLE = "all"
 """The name that stands for all processes together."""
@@ -88,10 +88,10 @@ def more(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
     return {name: count for name, count in grown.items() if count > 0}
 
 
-def inventory(node: Node, when: str) -> Inventory:
+def inventory(node: Encke, when: str) -> Inventory:
     """What the node holds now. Raises BenchError."""
     state = node.state()
-    pids = state.pids
+    pids = {process.name: process.pid for process in state.processes}
     try:
         return Inventory(
             when=when,
@@ -119,7 +119,7 @@ def _fewest_files(pids: Mapping[str, int]) -> dict[str, int]:
 class History:
     """Columns: a value a reading of each quantity, all equally long."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Encke) -> None:
         self._node = node
         self.times: list[float] = []
         """Seconds since the epoch."""

@@ -1,16 +1,16 @@
 """The report of ``python -m bench soak``: is it flat?
 
-Pure but for the graphs. May import: document, soak, soak_readings, watch.
+May import: course, graphs, options, report, soak, soak_readings, watch.
 """
 
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
 
-from encke.tools.watch import Sample, draw
+from encke.tools.watch import Sample
 
-from .document import Budget, Document, Grid, Picture, Section
-from .soak import ABSENT, DAY, Options, Results, Run
+from . import graphs
+from .course import Course
+from .report import Block, Budget, Report, Section, Table, facts, none
+from .soak import ABSENT, DAY, Options, Results, Run, measure
 from .soak_readings import FILES, OWN, PSS, WHOLE, Inventory, Track, more
 
 BEND = 0.01
@@ -42,26 +42,49 @@ had in common since the fork. "An hour" is the slope ± its noise; "a day", what
 as many messages, logins and logouts as a day has; "of it", that as a share of the memory."""
 
 
-def document(run: Run, options: Options, folder: Path) -> Document:
-    """The report; `folder` is where what is attached to it can be kept meanwhile."""
+def run(options: Options, course: Course) -> Report:
+    """A day's messages, logins and logouts in an hour: does memory grow, is anything lost?
+
+    By default as many messages as 24 hours have at 1,000 a second. If the machine can't send
+    them in the time, the report says how many were sent. It leaves a folder with README.md, a
+    graph, readings.tsv and results.json. With --quick and without --report nothing is kept.
+
+    Exit code 1 if a message was lost, doubled or out of order, a process died, something
+    wasn't given back, or memory grew.
+    """
+    return report(measure(options, course), options)
+
+
+def report(run: Run, options: Options) -> Report:
+    """What was found."""
     results = run.results
-    readings = folder / READINGS
-    readings.write_text(run.history.table(), encoding="utf-8")
-    return Document(
+    caption = (
+        "Memory, connections, messages and CPU, of the whole node, and of each process. "
+        "Mark 1: the warm-up ends; slopes are of what follows."
+    )
+    memory: list[Block] = [
+        graphs.over_time("soak", run.samples, _title(results), caption),
+        SHARED,
+        _memory_of(results, OWN),
+        _memory_of(results, PSS),
+        NOISE.format(bend=BEND),
+    ]
+    wrong = "A message or a process was lost, something wasn't given back, or memory grew."
+    return Report(
         benchmark="soak",
         title=_title(results),
         summary="\n\n".join([_events(results, options), _method(options), _found(results)]),
         options=options,
-        notices=[],
         results=results,
         budgets=budgets(results, options),
         sections=[
-            Section("Memory", [*_graphs(run), SHARED, *_memory(results), NOISE.format(bend=BEND)]),
+            Section("Memory", memory),
             Section("What must not creep", [_creeping(results), _inventories(results.inventories)]),
             Section("Messages", [_messages(results, options)]),
             Section("Costs", [_costs(results, run.samples)]),
         ],
-        attached=[readings],
+        attached={READINGS: run.history.table()},
+        fault=wrong if faulty(results, options) else "",
     )
 
 
@@ -143,24 +166,20 @@ def faulty(results: Results, options: Options) -> bool:
 def faults(results: Results, options: Options) -> list[Budget]:
     """What must not be in any run, however short."""
     staying, churning = results.staying, results.churning
-    before, *_, half, none = results.inventories
+    before, *_, half, emptied = results.inventories
     return [
-        _none("messages that were not accepted", results.refused),
-        _none("lost, of those to the staying half", results.wrong.lost),
-        _none("doubled, of those", results.wrong.doubled),
-        _none("out of order, of those to anyone", staying.violations + churning.violations),
-        _none("streams that could not be opened", staying.failed.total + churning.failed.total),
-        _none("streams of the staying half that were closed", staying.closed),
-        _none("processes that died", results.replaced),
+        none("messages that were not accepted", results.refused),
+        none("lost, of those to the staying half", results.wrong.lost),
+        none("doubled, of those", results.wrong.doubled),
+        none("out of order, of those to anyone", staying.violations + churning.violations),
+        none("streams that could not be opened", staying.failed.total + churning.failed.total),
+        none("streams of the staying half that were closed", staying.closed),
+        none("processes that died", results.replaced),
         _held("connections and users, once the churning half has left", half, options.staying),
-        _held("connections and users, once all have left", none, 0),
-        _no_more("open files then, more than at first", more(none.files, before.files)),
-        _no_more("threads then, more than at first", more(none.threads, before.threads)),
+        _held("connections and users, once all have left", emptied, 0),
+        _no_more("open files then, more than at first", more(emptied.files, before.files)),
+        _no_more("threads then, more than at first", more(emptied.threads, before.threads)),
     ]
-
-
-def _none(what: str, found: int) -> Budget:
-    return Budget(what, f"{found:,}", "0", not found)
 
 
 def _at_least(what: str, found: int, least: int) -> Budget:
@@ -173,8 +192,7 @@ def _held(what: str, found: Inventory, streams: int) -> Budget:
 
 
 def _no_more(what: str, found: dict[str, int]) -> Budget:
-    said = ", ".join(f"{name} {count:,}" for name, count in found.items())
-    return Budget(what, said or "0", "0", not found)
+    return none(what, ", ".join(f"{name} {count:,}" for name, count in found.items()))
 
 
 def growth(results: Results) -> Budget:
@@ -222,11 +240,7 @@ def verdict(track: Track, results: Results) -> str:
     return "**grows**" if share > 0 else "shrinks"
 
 
-def _memory(results: Results) -> list[Grid]:
-    return [_memory_of(results, OWN), _memory_of(results, PSS)]
-
-
-def _memory_of(results: Results, quantity: str) -> Grid:
+def _memory_of(results: Results, quantity: str) -> Table:
     rows = []
     for track in results.tracks:
         if track.quantity == quantity:
@@ -241,7 +255,7 @@ def _memory_of(results: Results, quantity: str) -> Grid:
                     verdict(track, results),
                 )
             )
-    return Grid((quantity, "lowest", "mean", "highest", "an hour", "a day", "of it", ""), rows)
+    return Table((quantity, "lowest", "mean", "highest", "an hour", "a day", "of it", ""), rows)
 
 
 def _slope(track: Track) -> str:
@@ -249,22 +263,10 @@ def _slope(track: Track) -> str:
     return f"{slope.kb_per_hour:+,.1f} ± {slope.noise:,.1f}" if slope else "-"
 
 
-def _graphs(run: Run) -> list[str | Grid | Picture]:
-    whole = partial(draw, run.samples, title=_title(run.results))
-    caption = (
-        "Memory, connections, messages and CPU, of the whole node, and of each process. "
-        "Mark 1: the warm-up ends; slopes are of what follows."
-    )
-    return [
-        Picture("soak.png", caption, whole),
-        Picture("soak.svg", "The same, as SVG.", whole),
-    ]
-
-
 # ---- counts ----------------------------------------------------------------------------
 
 
-def _creeping(results: Results) -> Grid:
+def _creeping(results: Results) -> Table:
     rows = [
         (
             f"{it.quantity}".replace("_", " ") + ("" if it.process == WHOLE else f", {it.process}"),
@@ -275,53 +277,48 @@ def _creeping(results: Results) -> Grid:
         for it in results.tracks
         if it.quantity not in (OWN, PSS)
     ]
-    return Grid(("", "lowest", "mean", "highest", "an hour", ""), sorted(rows))
+    return Table(("", "lowest", "mean", "highest", "an hour", ""), sorted(rows))
 
 
-def _inventories(seen: Sequence[Inventory]) -> Grid:
+def _inventories(seen: Sequence[Inventory]) -> Table:
     columns = ("", "connections", "users", "logins", "logouts", FILES, "threads", OWN)
     rows = [
         (
-            it.when,
-            *(f"{count:,}" for count in (it.connections, it.users, it.logins, it.logouts)),
-            f"{sum(it.files.values()):,}",
-            f"{sum(it.threads.values()):,}",
-            f"{it.memory:,}",
+            it.when, it.connections, it.users, it.logins, it.logouts, sum(it.files.values()),
+            sum(it.threads.values()), it.memory,
         )
         for it in seen
-    ]
-    return Grid(columns, rows)
+    ]  # fmt: skip
+    return Table(columns, rows)
 
 
 # ---- messages and costs ----------------------------------------------------------------
 
 
-def _messages(results: Results, options: Options) -> Grid:
+def _messages(results: Results, options: Options) -> Table:
     ndjson, post = results.ndjson, results.post
     delivered = ndjson.delivered + post.delivered
     came = results.staying.messages + results.churning.messages
     latency = results.staying.latency
-    return Grid(
-        ("", "messages"),
-        [
-            ("asked for", f"{options.messages:,}"),
-            ("accepted, of NDJSON", f"{ndjson.accepted:,}"),
-            ("accepted, of POST", f"{post.accepted:,}"),
-            ("delivered, as the server says", f"{delivered:,}"),
-            ("came", f"{came:,}"),
-            ("written to who was just leaving", f"{delivered - came:,}"),
-            ("to the staying half: due", f"{results.due:,}"),
-            ("came", f"{results.staying.messages:,}"),
-            ("clients that were too slow, and closed", f"{results.slow_clients:,}"),
-            ("latency, staying half: p50", f"{latency.p50:.2f} ms"),
-            ("p99", f"{latency.p99:.2f} ms"),
-            ("p99.9", f"{latency.p999:.2f} ms"),
-            ("max", f"{latency.max:.2f} ms"),
-        ],
+    return facts(
+        ("asked for", options.messages),
+        ("accepted, of NDJSON", ndjson.accepted),
+        ("accepted, of POST", post.accepted),
+        ("delivered, as the server says", delivered),
+        ("came", came),
+        ("written to who was just leaving", delivered - came),
+        ("to the staying half: due", results.due),
+        ("came", results.staying.messages),
+        ("clients that were too slow, and closed", results.slow_clients),
+        ("latency, staying half: p50", f"{latency.p50:.2f} ms"),
+        ("p99", f"{latency.p99:.2f} ms"),
+        ("p99.9", f"{latency.p999:.2f} ms"),
+        ("max", f"{latency.max:.2f} ms"),
+        of=("", "messages"),
     )
 
 
-def _costs(results: Results, samples: Sequence[Sample]) -> Grid:
+def _costs(results: Results, samples: Sequence[Sample]) -> Table:
     load = (
         ("encke generate, NDJSON", results.ndjson.cpu_seconds, results.ndjson.accepted),
         ("encke generate, POST", results.post.cpu_seconds, results.post.accepted),
@@ -333,4 +330,4 @@ def _costs(results: Results, samples: Sequence[Sample]) -> Grid:
         (name, f"{cpu:,.1f} s", f"{cpu / max(1, count) * 1e6:.1f} us")
         for name, cpu, count in (used, *load)
     ]
-    return Grid(("CPU", "in all", "a message"), rows)
+    return Table(("CPU", "in all", "a message"), rows)

@@ -3,7 +3,7 @@
 Encke and nchan go through the same steps, on all cores, with the same tools: `encke flood`
 reads, `encke generate` sends. Each step leaves the streams as it found them.
 
-May import: counts, kernel, load.usage, peers, processes, scenario, load.
+May import: counts, kernel, meter, servers, tools, load.
 """
 
 import time
@@ -14,12 +14,14 @@ from typing import Self
 import msgspec
 
 from encke.tools.load.summary import Durations
-from encke.tools.load.usage import busy_seconds, cpu_seconds, process_tree
+from encke.tools.load.usage import cpu_seconds, process_tree
 
 from . import counts, kernel
-from .peers import Server
-from .processes import BenchError
-from .scenario import Flooded, Generated, Node, Tool, flood, generate
+from .meter import Meter
+from .servers.encke import Encke
+from .servers.processes import BenchError
+from .servers.server import Server
+from .tools import Flooded, Generated, Tool, flood, generate
 
 SENDERS = 4
 """Connections that send: to more than one gateway."""
@@ -47,27 +49,6 @@ class Cost(msgspec.Struct, frozen=True):
     """Of all else on this machine, this program too: much means noise."""
     seconds: float
     """How long that was; other programs' starting and looking is in it."""
-
-
-class Meter:
-    """The CPU time of the server and of its flood, from now on; `flood`: 0, there is none yet."""
-
-    def __init__(self, server: Server, flood: int = 0) -> None:
-        self._server = server
-        self._began = time.monotonic()
-        self._before = self._read(flood)
-
-    def _read(self, flood: int) -> tuple[float, float, float]:
-        clients = cpu_seconds(process_tree(flood)) if flood else 0.0
-        return self._server.cpu_seconds(), clients, busy_seconds()
-
-    def cost(self, flood: int, generate: float = 0.0) -> Cost:
-        """Until now; what the generator took, it says itself."""
-        server, clients, busy = (
-            now - before for now, before in zip(self._read(flood), self._before, strict=True)
-        )
-        others = max(0.0, busy - server - clients - generate)
-        return Cost(server, clients, generate, others, time.monotonic() - self._began)
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,7 +148,8 @@ class Stage:
     """`server`, with `streams` of it once they are opened; files are made in `directory`.
 
     The users are numbered from `first_id` on; `beside` counts streams that it has besides these;
-    `clients` are more flags of the flood.
+    `addresses` are the flood's flags for other streams than these. With `one_session` the tools
+    share ours, see servers.processes.started.
     """
 
     def __init__(
@@ -179,18 +161,21 @@ class Stage:
         *,
         first_id: int = 1,
         beside: int = 0,
-        clients: tuple[str, ...] = (),
+        addresses: tuple[str, ...] = (),
+        senders: int = SENDERS,
+        one_session: bool = False,
     ) -> None:
         self.server = server
         self.streams = streams
         self._directory = directory
-        self._how = how
         self._users = ("--first-id", str(first_id))
-        self._last_id = first_id + streams - 1
+        self._how = (*how, *self._users, "--max-id", str(first_id + streams - 1))
+        self._how += ("--senders", str(senders))
         self._beside = beside
-        self._more = clients
+        self._streams = addresses
+        self._one_session = one_session
         self._stack = ExitStack()
-        self._clients: Tool[Flooded] | None = None
+        self._flood: Tool[Flooded] | None = None
         self._sent: list[Path] = []
         self._got = directory / "got"
         self._closed = 0  # by the server, until the last cut
@@ -205,24 +190,21 @@ class Stage:
     def open(self) -> Opening:
         """Open all streams. Raises BenchError if one can't be opened."""
         empty, before = list(self.server.settled_memory().values()), kernel.read()
-        meter = Meter(self.server)
-        clients = self._stack.enter_context(
+        meter = self._meter()
+        self._flood = clients = self._stack.enter_context(
             flood(
-                self.server.url,
-                "--connections", str(self.streams), *self._users,
-                "--verify", "--retry",
-                "--counts", str(self._got),
-                "--every", "3600",  # what is told costs time: each process's memory is read
-                *self._more,
+                *(self._streams or ("--url", f"{self.server.url}/test/{{}}")),
+                *("--connections", str(self.streams), *self._users),
+                *("--verify", "--retry", "--counts", str(self._got)),
+                own_session=not self._one_session,
             )
-        )  # fmt: skip
-        self._clients = clients
+        )
         try:
             said = clients.until(lambda it: it.event == "connected", _patience(self.streams))
         except BenchError as error:
             raise BenchError(f"Not all of {self.streams:,} streams were opened: {error}") from None
         assert said.seconds_to_connect is not None
-        cost = meter.cost(clients.pid)
+        cost = cost_of(meter)
         self._all_logged_in()
         opened = list(self.server.settled_memory().values())
         return Opening(
@@ -243,24 +225,22 @@ class Stage:
         """One message to each user, as fast as they are taken."""
         return self._send(self.streams, _patience(self.streams), "--each")
 
-    def send_paced(self, rate: float, seconds: float) -> Sending:
+    def send_paced(self, rate: float, seconds: float, linger: float = LINGER) -> Sending:
         """Messages with a stamp to random users, `rate` a second."""
-        # one in a hundred more: the time that is counted includes that of the last answer
-        pace = ("--rate", str(rate * 1.01), "--stamp", "--linger", str(LINGER))
-        messages = max(1, int(rate * 1.01 * seconds))
-        return self._send(messages, 60 + 3 * seconds, *pace, "--count", str(messages))
+        pace = paced(rate, seconds, linger)
+        return self._send(int(pace[-1]), 60 + 3 * seconds, *pace, "--stamp")
 
     def cut(self) -> Return:
         """Cut all streams at once, and wait until all are back."""
-        clients, pids = self._opened, self._pids()
-        meter = Meter(self.server, clients.pid)
+        clients, pids = self.clients, self._pids()
+        meter = self._meter()
         clients.cut()
         before = clients.until(lambda it: it.event == "cut", 60)
         began = time.monotonic()
         said = clients.until(lambda it: it.event == "back", _patience(self.streams))
         assert said.seconds_to_return is not None
         self._all_logged_in()
-        logged_in = time.monotonic() - began if isinstance(self.server, Node) else None
+        logged_in = time.monotonic() - began if isinstance(self.server, Encke) else None
         left = self._pids()
         self._closed += before.closed - self._closed_then
         self._closed_then = said.closed
@@ -268,7 +248,7 @@ class Stage:
             streams=self.streams,
             seconds=said.seconds_to_return,
             seconds_logged_in=logged_in,
-            cost=meter.cost(clients.pid),
+            cost=cost_of(meter),
             failed=said.failed.total - before.failed.total,
             overflows=said.listen_overflows - before.listen_overflows,
             drops=said.listen_drops - before.listen_drops,
@@ -277,38 +257,33 @@ class Stage:
 
     def end(self) -> Seen:
         """End the flood; what it has seen since the beginning."""
-        last = self._opened.end()
+        last = self.clients.end()
         closed = self._closed + last.closed - self._closed_then
         return Seen(last.latency, last.violations, closed, last.messages)
 
     # parts of these
 
     @property
-    def _opened(self) -> Tool[Flooded]:
-        if self._clients is None:
+    def clients(self) -> Tool[Flooded]:
+        """The flood. Raises BenchError if it isn't there yet."""
+        if self._flood is None:
             raise BenchError("There are no streams yet.")
-        return self._clients
+        return self._flood
+
+    def _meter(self) -> Meter:
+        def clients() -> float:
+            return cpu_seconds(process_tree(self._flood.pid)) if self._flood else 0.0
+
+        return Meter(self.server.cpu_seconds, clients)
 
     def _send(self, messages: int, patience: float, *arguments: str) -> Sending:
         counted = self._directory / f"sent-{len(self._sent)}"
         self._sent.append(counted)
-        clients = self._opened
-        meter = Meter(self.server, clients.pid)
-        with generate(
-            self.server.url,
-            *self._how,
-            *("--senders", str(SENDERS)),
-            *(*self._users, "--max-id", str(self._last_id)),
-            *("--counts", str(counted)),
-            *("--every", "3600"),
-            *arguments,
-        ) as sender:
-            said: Generated = sender.result(patience)
+        meter = self._meter()
+        said = self.generated(patience, *self._how, "--counts", str(counted), *arguments)
         ended = time.monotonic()
         if said.sent != messages:
-            raise BenchError(
-                f"Of {messages:,} messages {said.sent:,} were sent. {sender.complaints}"
-            )
+            raise BenchError(f"Of {messages:,} messages {said.sent:,} were sent: {said.errors}.")
         wrong = counts.wait_for(counts.total(self._sent), self._got, ARRIVAL)
         return Sending(
             messages=messages,
@@ -317,28 +292,51 @@ class Stage:
             delivered=said.delivered,
             seconds=said.elapsed + time.monotonic() - ended,
             rate=said.rate,
-            cost=meter.cost(clients.pid, said.cpu_seconds),
+            cost=cost_of(meter, said.cpu_seconds),
             lag=said.lag,
             wrong=wrong,
         )
 
+    def generated(self, patience: float, *arguments: str) -> Generated:
+        """What a run of the generator comes to."""
+        own = not self._one_session
+        with generate(self.server.url, *arguments, own_session=own) as sender:
+            return sender.result(patience)
+
     def _all_logged_in(self) -> None:
         """Wait until the node says so, if it's a node."""
-        if isinstance(self.server, Node):
+        if isinstance(self.server, Encke):
             there, alone = self.streams + self._beside, not self._beside
             self.server.until(
                 lambda state: (
                     state.streams == state.users == there
                     and (state.connections == there if alone else state.connections >= there)
                 ),
+                "all streams are logged in",
                 _patience(self.streams),
-                "All streams logged in",
             )
 
     def _pids(self) -> dict[str, int]:
-        if isinstance(self.server, Node):
-            return self.server.state().pids
+        if isinstance(self.server, Encke):
+            return self.server.named_pids()
         return {str(pid): pid for pid in process_tree(self.server.pid)}
+
+
+def paced(rate: float, seconds: float, linger: float) -> tuple[str, ...]:
+    """Flags of the generator for messages at a `rate`; the last one is how many.
+
+    Those that are gathered are one in a hundred more: the time that is counted includes that of
+    the last answer.
+    """
+    rate *= 1.01 if linger else 1.0
+    count = max(1, int(rate * seconds))
+    return "--rate", str(rate), "--linger", str(linger), "--count", str(count)
+
+
+def cost_of(meter: Meter, generate: float = 0.0) -> Cost:
+    """Until now; what the generator took, it says itself."""
+    server, clients, others = meter.used()
+    return Cost(server, clients, generate, max(0.0, others - generate), meter.seconds)
 
 
 def _patience(number: int) -> float:

@@ -2,141 +2,26 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from bench import machine, peers, programs, send, steady
-from bench.__main__ import app
-from bench.ledger import (
-    BOUNDS,
-    Faults,
-    Ledger,
-    Message,
-    Quantiles,
-    answers,
-    body,
-    histogram,
-    messages,
-)
-from bench.processes import BenchError, Talker, running
+from bench import clients, machine, send, steady
+from bench.__main__ import BENCHMARKS, main
+from bench.servers import nginx
+from bench.servers.encke import PROGRAM
+from bench.servers.processes import BenchError, Talker, running
 from encke.tools.load import usage
 
-needs_cc = pytest.mark.skipif(programs.missing() is not None, reason="no C compiler")
+needs_cc = pytest.mark.skipif(clients.missing() is not None, reason="no C compiler")
 CORE = min(os.sched_getaffinity(0))
 
 
-# ---- the ledger ------------------------------------------------------------------------
-
-
-def chunk(number: int, user: int, sequence: int, stamp: int) -> bytes:
-    line = b"Recvd msg #%d: '%b'\n" % (number, body(user, sequence, stamp))
-    return b"%x\r\n%b\r\n" % (len(line), line)
-
-
-STREAM = chunk(1, 7, 0, 1234) + chunk(2, 7, 1, 5678)
-IN_IT = [Message(1, 7, 0, 1234), Message(2, 7, 1, 5678)]
-
-
-def test_messages_whole() -> None:
-    """Whole chunks give their messages, and nothing is left."""
-    assert messages(STREAM) == (IN_IT, b"")
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 40])
-def test_messages_in_pieces(size: int) -> None:
-    """However a stream is split, the same messages come out."""
-    found, rest = [], b""
-    for at in range(0, len(STREAM), size):
-        more, rest = messages(rest + STREAM[at : at + size])
-        found += more
-    assert (found, rest) == (IN_IT, b"")
-
-
-def test_messages_trailing() -> None:
-    """The beginning of the next chunk is left for the next read."""
-    assert messages(STREAM + b"2e\r\nRecvd") == (IN_IT, b"2e\r\nRecvd")
-
-
-def test_messages_garbage() -> None:
-    """What can't become a message is an error, not ignored."""
-    with pytest.raises(ValueError, match="not a message"):
-        messages(STREAM + b"x" * 200)
-
-
-ANSWERS = (
-    b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 14\r\n\r\n{"delivered":1'
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
-)
-
-
-@pytest.mark.parametrize("size", [1, 5, len(ANSWERS)])
-def test_answers(size: int) -> None:
-    """Answers are taken apart however they were split."""
-    found, rest = [], b""
-    for at in range(0, len(ANSWERS), size):
-        rest += ANSWERS[at : at + size]
-        end = 0
-        for end, status, text in answers(rest):  # noqa: B007 (the last end counts)
-            found.append((status, text))
-        rest = rest[end:]
-    assert (found, rest) == ([(200, b'{"delivered":1'), (503, b"")], b"")
-
-
-def test_answer_without_length() -> None:
-    """An answer whose end can't be known is an error."""
-    with pytest.raises(ValueError, match="Content-Length"):
-        list(answers(b"HTTP/1.1 200 OK\r\n\r\n"))
-
-
-@pytest.mark.parametrize(
-    ("came", "faults"),
-    [
-        ([0, 1, 2], Faults()),
-        ([0, 2, 1], Faults(reordered=1)),
-        ([0, 1, 1, 2], Faults(doubled=1)),
-        ([0, 2], Faults(lost=1)),
-        ([0, 1], Faults(lost=1)),
-        ([2, 0, 0], Faults(lost=1, reordered=1, doubled=1)),
-        ([], Faults(lost=3)),
-    ],
-)
-def test_ledger(came: list[int], faults: Faults) -> None:
-    """Of three messages sent, what is lost, doubled or out of order is told apart."""
-    ledger, seen = Ledger(2), Faults()
-    assert [ledger.send(1) for _ in range(3)] == [0, 1, 2]
-    for sequence in came:
-        ledger.arrived(1, 1, sequence, seen)
-    seen.lost = ledger.outstanding()
-    assert seen == faults
-    assert bool(seen) == bool(came != [0, 1, 2])
-
-
-def test_ledger_wrong_recipient() -> None:
-    """A message on another user's stream is a fault, and still missing on its own."""
-    ledger, seen = Ledger(2), Faults()
-    ledger.arrived(0, 1, ledger.send(1), seen)
-    assert (seen.wrong_recipient, ledger.outstanding()) == (1, 1)
-
-
-def test_quantiles() -> None:
-    """Quantiles are values that occurred, in milliseconds."""
-    assert Quantiles.of([n * 1_000_000 for n in range(1000, 0, -1)]) == Quantiles(
-        500, 990, 999, 1000
-    )
-    assert Quantiles.of([]) == Quantiles(0, 0, 0, 0)
-
-
-def test_histogram() -> None:
-    """Each duration is counted once, in the step that it's not above."""
-    counts = histogram([10_000, 10_001, 3_000_000, 60_000_000_000])
-    assert len(counts) == len(BOUNDS) + 1
-    assert (counts[0], counts[1], counts[BOUNDS.index(5)], counts[-1]) == (1, 1, 1, 1)
-    assert sum(counts) == 4
+# ---- growth ------------------------------------------------------------------------------
 
 
 def test_growth() -> None:
@@ -257,10 +142,9 @@ def test_machine() -> None:
 
 
 def run(tmp_path: Path, *arguments: str) -> dict[str, dict[str, object]]:
-    """Run a command of encke bench; what it wrote as JSON."""
+    """Run a command of the benchmarks; what it wrote as JSON."""
     file = tmp_path / "bench.json"
-    result = CliRunner().invoke(app, [*arguments, "--quick", "--json", str(file)])
-    assert result.exit_code == 0, result.output
+    assert main([*arguments, "--quick", "--json", str(file)]) == 0
     report: dict[str, dict[str, object]] = json.loads(file.read_bytes())
     assert report["machine"]["kernel"]
     return report
@@ -275,7 +159,7 @@ def test_send(tmp_path: Path) -> None:
     assert isinstance(samples, list)
     contestants = {sample["contestant"] for sample in samples}
     expected = {"Encke, 1 gateway", "Encke, 2 gateways", "C write loop"}
-    assert contestants == expected | (set() if peers.nchan_missing() else {"nchan"})
+    assert contestants == expected | (set() if nginx.nchan_missing() else {"nchan"})
     assert all(sample["messages"] > 0 and not sample["error"] for sample in samples)
 
 
@@ -319,19 +203,20 @@ def test_steady(tmp_path: Path) -> None:
     assert attacks[0]["left"] == 0
 
 
-def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Without cc, a benchmark whose clients are in C says so, and is no failure."""
     monkeypatch.setattr("shutil.which", lambda _name: None)
-    result = CliRunner().invoke(app, ["send", "--quick"])
-    assert result.exit_code == 0
-    assert "no C compiler" in result.output
+    assert main(["send", "--quick"]) == 0
+    assert "no C compiler" in capsys.readouterr().out
 
 
 @needs_cc
 @pytest.mark.timeout(120)
 def test_without_nchan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without nchan the others are measured, and a notice says what to install."""
-    monkeypatch.setattr(peers, "_NCHAN_MODULE", tmp_path / "none.so")
+    monkeypatch.setattr(nginx, "NCHAN_MODULE", tmp_path / "none.so")
     report = run(tmp_path, "connect")
     assert "libnginx-mod-nchan" in str(report["notices"])
     samples = report["results"]["samples"]
@@ -352,3 +237,58 @@ def test_sigterm_ends_all_children() -> None:
     assert bench.wait(30) == 128 + signal.SIGTERM
     bench.stdout.close()
     assert not [pid for pid in tree if alive(pid)]
+
+
+# ---- the command line ------------------------------------------------------------------
+
+
+def test_help_names_each_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """`python -m bench --help` has a sentence for each."""
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    said = capsys.readouterr().out
+    for name in BENCHMARKS:
+        assert re.search(rf"^    {name} +[A-Z]", said, re.MULTILINE), name
+
+
+def test_each_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each command says what its options are, with their defaults."""
+    with pytest.raises(SystemExit):
+        main(["friends", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "--postgres, --no-postgres Load into PostgreSQL too. [True]" in said
+    assert "--subscribers N Of the popular publisher. [1000000]" in said
+    assert "Exit code 1 if somebody got what wasn't due" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["send", "--streams", "0"], "--streams"),
+        (["send", "--streams", "many"], "--streams"),
+        (["send", "--stream", "7"], "--stream"),
+        (["sned"], "sned"),
+        (["soak", "--minutes", "1", "--messages", "1000"], "--posts"),
+    ],
+)
+def test_wrong_usage(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What can't be is refused at once, with 2, and named."""
+    if "soak" in arguments:
+        arguments = [*arguments, "--report", str(tmp_path)]
+    try:
+        code: object = main(arguments)
+    except SystemExit as error:
+        code = error.code
+    assert code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_server_may_be_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--encke names the program that serves: here one that doesn't."""
+    monkeypatch.setattr("bench.servers.encke.PROGRAM", list(PROGRAM))
+    assert main(["steady", "--quick", "--encke", "/bin/false"]) == 1
+    assert "encke serve did not start (exit code 1)" in capsys.readouterr().err

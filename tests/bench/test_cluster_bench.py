@@ -1,20 +1,22 @@
-"""encke bench cluster: a smoke run on real processes, its arithmetic, and its report."""
+"""python -m bench cluster: a smoke run on real processes, its arithmetic, and its report."""
 
 import re
 from pathlib import Path
 
 import msgspec
 import pytest
-from typer.testing import CliRunner
 
-from bench import cluster_crossing, nats, programs
+from bench import clients, cluster_crossing
 from bench import cluster_report as reports
-from bench.__main__ import app
-from bench.cluster import QUICK, Options, Results
+from bench.__main__ import main
+from bench.cluster import Options, Results
 from bench.cluster_crossing import ACROSS, ALONE, GATEWAYS, WAYS, Sample
+from bench.servers import nats
+
+QUICK = Options().quick()
 
 pytestmark = pytest.mark.skipif(
-    nats.missing() is not None or programs.missing() is not None, reason="no nats-server, or no cc"
+    nats.missing() is not None or clients.missing() is not None, reason="no nats-server, or no cc"
 )
 
 
@@ -28,8 +30,7 @@ class Kept(msgspec.Struct):
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a smoke run."""
     folder = tmp_path_factory.mktemp("cluster") / "report"
-    result = CliRunner().invoke(app, ["cluster", "--quick", "--report", str(folder)])
-    assert result.exit_code == 0, result.output
+    assert main(["cluster", "--quick", "--report", str(folder)]) == 0
     return folder
 
 

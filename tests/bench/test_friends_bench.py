@@ -1,25 +1,25 @@
-"""encke bench friends: a smoke run on real processes, and what its report makes of figures."""
+"""python -m bench friends: a smoke run on real processes, and what its report makes of figures."""
 
 import re
 from pathlib import Path
 
 import msgspec
 import pytest
-from typer.testing import CliRunner
 
-from bench import capacity, friends_report, friends_stores, postgres
-from bench.__main__ import app
+from bench import capacity, friends_report, friends_stores
+from bench.__main__ import main
 from bench.capacity import Bound
 from bench.counts import Difference
-from bench.document import Budget
-from bench.friends import Options, Results, Steady, quick, sized
+from bench.friends import Options, Results, Steady, sized
 from bench.friends_due import Mismatch
 from bench.friends_popular import write
 from bench.friends_stores import Loaded
-from bench.processes import BenchError
+from bench.report import Budget
+from bench.servers.postgres import Postgres, missing
+from bench.servers.processes import BenchError
 from encke.tools.doctor import read_machine
 
-needs_postgres = pytest.mark.skipif(bool(postgres.missing()), reason=str(postgres.missing()))
+needs_postgres = pytest.mark.skipif(bool(missing()), reason=str(missing()))
 
 
 class Kept(msgspec.Struct):
@@ -35,8 +35,7 @@ class Kept(msgspec.Struct):
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a smoke run."""
     folder = tmp_path_factory.mktemp("friends") / "report"
-    result = CliRunner().invoke(app, ["friends", "--quick", "--report", str(folder)])
-    assert result.exit_code == 0, result.output
+    assert main(["friends", "--quick", "--report", str(folder)]) == 0
     return folder
 
 
@@ -57,7 +56,7 @@ def results(kept: Kept) -> Results:
 def test_every_store_has_the_graph(kept: Kept) -> None:
     """The whole graph is in SQLite, and in PostgreSQL or a notice says why not."""
     results = kept.results
-    options = quick(Options())
+    options = Options().quick()
     sqlite, *others, popular = results.stores
     least = options.users * options.friends - options.friends**2
     assert least <= results.graph.subscriptions <= options.users * options.friends
@@ -114,7 +113,7 @@ def test_the_report_has_all_that_its_page_names(folder: Path) -> None:
     files = {file.name for file in folder.iterdir()}
     assert files - links == {"README.md", "memory.log", "memory.log.jsonl"}
     assert links <= files
-    assert {"fastest.png", "steady.png", "steady-latency.png", "popular.svg"} <= links
+    assert {"fastest.png", "steady.png", "steady-latency.png", "popular.png"} <= links
     assert "none missing, extra, or doubled | 0 | met |" in page
 
 
@@ -132,7 +131,7 @@ def test_faults_are_found(results: Results) -> None:
     steady: Steady = msgspec.structs.replace(results.steady, published=published)
     astray = msgspec.structs.replace(results, steady=steady)
     assert astray.faulty
-    said = [it.found for it in friends_report.budgets(astray, quick(Options())) if it.met is False]
+    said = [it.found for it in friends_report.budgets(astray, Options().quick()) if it.met is False]
     assert said == [
         "1 missing, 1 extra or doubled, others than due on 0 streams; wrong on 2 streams"
     ]
@@ -184,5 +183,5 @@ def test_what_cannot_be_loaded(tmp_path: Path) -> None:
 @needs_postgres
 def test_a_database_for_a_measurement() -> None:
     """It starts empty, has a size, and is gone with its files afterwards."""
-    with postgres.postgres() as database:
+    with Postgres() as database:
         assert 0 < database.bytes() < 20 * 2**20

@@ -1,4 +1,4 @@
-"""encke bench million: a smoke run on real processes, its arithmetic, and its reports."""
+"""python -m bench million: a smoke run on real processes, its arithmetic, and its reports."""
 
 import re
 import signal
@@ -9,16 +9,15 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from typer.testing import CliRunner
 
-from bench import beside, capacity, counts, document, growth, kernel, machine
+from bench import beside, capacity, counts, growth, kernel, machine, report
 from bench import million_report as reports
-from bench.__main__ import app
+from bench.__main__ import main
 from bench.course import Mark, noted
 from bench.growth import Step
 from bench.kernel import Cache, Objects
 from bench.million import FEW, Options, Summary, sized
-from bench.processes import BenchError
+from bench.servers.processes import BenchError
 from bench.stage import Cost, Opening, Seen, Sending
 from encke.errors import EnckeError
 from encke.tools.doctor import Machine
@@ -34,7 +33,7 @@ class Kept(msgspec.Struct):
     """What is looked at of results.json."""
 
     benchmark: str
-    budgets: list[document.Budget]
+    budgets: list[report.Budget]
     machine: machine.Machine
     notices: list[str]
     results: reports.Figures
@@ -44,8 +43,7 @@ class Kept(msgspec.Struct):
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a smoke run."""
     folder = tmp_path_factory.mktemp("million") / "report"
-    result = CliRunner().invoke(app, ["million", "--quick", "--report", str(folder)])
-    assert result.exit_code == 0, result.output
+    assert main(["million", "--quick", "--report", str(folder)]) == 0
     return folder
 
 
@@ -83,25 +81,25 @@ def test_what_it_costs(kept: Kept) -> None:
 
 
 def test_nchan_went_through_the_same(kept: Kept) -> None:
-    """The peer is opened, sent to, cut off and watched, or a notice says why not."""
-    peer = kept.results.measured.peer
-    if peer is None:
+    """nchan is opened, sent to, cut off and watched, or a notice says why not."""
+    nchan = kept.results.measured.nchan
+    if nchan is None:
         assert "nchan" in str(kept.notices)
         return
-    assert peer.opening.streams == peer.returned.streams == 500
-    assert not peer.sending.wrong
+    assert nchan.opening.streams == nchan.returned.streams == 500
+    assert not nchan.sending.wrong
     watched = [it for it in kept.results.measured.timeline if it.source == beside.NAME]
-    assert max(sample.delivered or 0 for sample in watched) == peer.sending.messages
+    assert max(sample.delivered or 0 for sample in watched) == nchan.sending.messages
 
 
 def test_the_report_has_all_that_its_page_names(folder: Path) -> None:
-    """Each graph is there, as PNG and SVG, is named in the page, and nothing else is left."""
+    """Each graph is there, as PNG, is named in the page, and nothing else is left."""
     page = (folder / "README.md").read_text()
     links = set(re.findall(r"\]\((\S+?)\)", page))
     files = {file.name for file in folder.iterdir()}
     assert files - links == {"README.md", "memory.log", "memory.log.jsonl"}
     assert links <= files
-    assert {"million.png", "million.svg", "growth.png", "latency.png"} <= links
+    assert {"million.png", "growth.png", "latency.png"} <= links
     assert (folder / "growth.png").read_bytes().startswith(b"\x89PNG")
     assert "| messages lost | 0 | 0 | met |" in page
 
@@ -139,12 +137,13 @@ def test_interrupted_it_ends_everything_and_writes_nothing(tmp_path: Path) -> No
     assert not folder.exists()
 
 
-def test_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_matplotlib(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What draws is missed before the measurement, not at its end."""
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    result = CliRunner().invoke(app, ["million", "--quick", "--report", str(tmp_path / "report")])
-    assert isinstance(result.exception, EnckeError)
-    assert "encke[plot]" in str(result.exception)
+    assert main(["million", "--quick", "--report", str(tmp_path / "report")]) == 1
+    assert "encke[plot]" in capsys.readouterr().err
 
 
 def test_a_report_is_whole_or_not_there(tmp_path: Path) -> None:
@@ -154,7 +153,7 @@ def test_a_report_is_whole_or_not_there(tmp_path: Path) -> None:
         path.write_text("half")
         raise EnckeError("no ink")
 
-    page = document.Document(
+    page = report.Report(
         benchmark="million",
         title="A test",
         summary="",
@@ -162,11 +161,11 @@ def test_a_report_is_whole_or_not_there(tmp_path: Path) -> None:
         notices=[],
         results=counts.Difference(),
         budgets=[],
-        sections=[document.Section("Graph", [document.Picture("one.png", "One.", fails)])],
+        sections=[report.Section("Graph", [report.Graph("one", "One.", fails)])],
     )
     (tmp_path / "README.md").write_text("the one before")
     with pytest.raises(EnckeError, match="no ink"):
-        document.write(page, tmp_path)
+        report.write(page, tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["README.md"]
     assert (tmp_path / "README.md").read_text() == "the one before"
 
@@ -175,12 +174,12 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     """That is said before the measurement."""
     (tmp_path / "file").write_text("")
     with pytest.raises(BenchError, match="No report can be written"):
-        document.check_before(tmp_path / "file" / "report")
+        report.check_before(tmp_path / "file" / "report")
 
 
 def test_a_page_of_markdown() -> None:
     """Tables, what was left out, verdicts, and what would break a table's cell."""
-    page = document.Document(
+    page = report.Report(
         benchmark="million",
         title="A test",
         summary="It was.",
@@ -188,13 +187,13 @@ def test_a_page_of_markdown() -> None:
         notices=["nchan: it is not installed"],
         results=counts.Difference(),
         budgets=[
-            document.Budget("one", "1", "<= 1", True),
-            document.Budget("two", "2", "<= 1", False),
-            document.Budget("three", "?", "<= 1", None),
+            report.Budget("one", "1", "<= 1", True),
+            report.Budget("two", "2", "<= 1", False),
+            report.Budget("three", "?", "<= 1", None),
         ],
-        sections=[document.Section("A|B", [document.Grid(("a", "b"), [("x|y", "1")]), "Words."])],
+        sections=[report.Section("A|B", [report.Table(("a", "b"), [("x|y", "1")]), "Words."])],
     )
-    text = document.markdown(page, machine.machine("1.2.3"))
+    text = report.markdown(page, machine.machine("1.2.3"))
     assert "Left out: nchan: it is not installed" in text
     assert "| two | 2 | <= 1 | **missed** |" in text
     assert "| three | ? | <= 1 | not judged |" in text
@@ -411,7 +410,7 @@ def test_budgets_judge_a_full_run_only(kept: Kept) -> None:
     assert judged["1,000,000 streams opened and logged in"] is True
     assert judged["messages doubled"] is False
     assert judged["a message to each user : C write loop"] in (False, None)  # None: no compiler
-    smaller = msgspec.structs.replace(full, seconds=60)
+    smaller = msgspec.structs.replace(full, minutes=1)
     made = reports.budgets(kept.results.measured, summary, smaller)
     judged = {it.what: it.met for it in made}
     assert judged["1,000,000 streams opened and logged in"] is None

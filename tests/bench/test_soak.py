@@ -1,4 +1,4 @@
-"""encke bench soak: a smoke run on real processes, and what its report makes of figures."""
+"""python -m bench soak: a smoke run on real processes, and what its report makes of figures."""
 
 import mmap
 import os
@@ -7,18 +7,18 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from typer.testing import CliRunner
 
 from bench import soak, soak_report
-from bench.__main__ import app
+from bench.__main__ import main
 from bench.counts import Difference
-from bench.document import Budget
-from bench.soak import QUICK, Options, Results
+from bench.report import Budget
+from bench.soak import Options, Results
 from bench.soak_readings import OWN, WHOLE, Inventory, Track, anonymous, more
 from encke.errors import BadSettings
 from encke.tools.watch import Slope
 from encke.tools.watch.trend import BLOCKS
 
+QUICK = Options().quick()
 PROCESSES = {"supervisor", "router", "control", "gateway-0", "gateway-1"}
 
 
@@ -34,8 +34,7 @@ class Kept(msgspec.Struct):
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a smoke run."""
     folder = tmp_path_factory.mktemp("soak") / "report"
-    result = CliRunner().invoke(app, ["soak", "--quick", "--report", str(folder)])
-    assert result.exit_code == 0, result.output
+    assert main(["soak", "--quick", "--report", str(folder)]) == 0
     return folder
 
 
@@ -112,7 +111,6 @@ def test_the_budgets(kept: Kept) -> None:
 def test_the_folder(folder: Path, results: Results) -> None:
     """The page with graphs, and all readings as a table."""
     assert (folder / "soak.png").read_bytes().startswith(b"\x89PNG")
-    assert "<svg" in (folder / "soak.svg").read_text()[:1000]
     page = (folder / "README.md").read_text()
     assert f"{results.sent:,} messages, {results.logins:,} logins" in page
     assert "How the noise is determined" in page
@@ -245,4 +243,4 @@ def test_anonymous_memory(tmp_path: Path) -> None:
 def test_too_many_posts() -> None:
     """If all messages were posted, there'd be no NDJSON: it's refused before anything starts."""
     with pytest.raises(BadSettings, match="--posts"):
-        soak.run(Options(minutes=1, messages=1000, posts=200))
+        soak.check(Options(minutes=1, messages=1000, posts=200))

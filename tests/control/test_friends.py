@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import msgspec
 import pytest
-from postgres import Postgres
 
+from bench.servers.postgres import Postgres
 from encke.errors import StoreError
 from encke.friends import opening
 from encke.friends.opening import open_store

@@ -1,18 +1,20 @@
-"""Child processes of a benchmark: pinned to a core if need be, and always ended.
+"""Child processes: pinned to a core if need be, spoken to by lines, always ended.
 
 Invariant: a process that was started here is ended by its id when its context is
 left, however it is left; so are the processes that it had started.
 
-May import: load.usage, errors.
+May import: errors, tools.load.usage.
 """
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
@@ -23,12 +25,34 @@ from encke.tools.load.usage import process_tree
 
 T = TypeVar("T")
 
-PATIENCE = 10.0
-"""Seconds that a process may take to end by itself; then it's killed."""
+ROOT = Path(__file__).parent.parent.parent
+"""Of the repository."""
+
+PATIENCE = 20.0
+"""Seconds that what should take none may take on a busy machine: to start, to end, to hold."""
 
 
 class BenchError(EnckeError):
     """A benchmark could not be carried out; the message says what to do."""
+
+
+class NotInTime(BenchError, AssertionError):
+    """What was waited for didn't come true; for a test that's a failed assertion."""
+
+
+def until(
+    condition: Callable[[], bool], what: str, seconds: float = PATIENCE, look: float = 0.005
+) -> float:
+    """Wait until `condition` holds, with a look each `look` seconds; the seconds that it took.
+
+    Raises NotInTime with `what` after `seconds`.
+    """
+    began = time.monotonic()
+    while not condition():
+        if time.monotonic() - began > seconds:
+            raise NotInTime(f"after {seconds:g} s still not: {what}")
+        time.sleep(look)
+    return time.monotonic() - began
 
 
 class Cores(msgspec.Struct, frozen=True):
@@ -55,44 +79,53 @@ def pinned(core: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-@contextmanager
-def running(
-    command: Sequence[str],
-    core: int | None,
+def started(
+    command: Sequence[str | Path],
+    core: int | None = None,
     *,
+    pipe: int = subprocess.PIPE,
     environment: Mapping[str, str] | None = None,
     log: int | None = None,
     user: str | None = None,
-    patience: float = PATIENCE,
     own_session: bool = True,
-) -> Iterator[subprocess.Popen[bytes]]:
-    """`command` on `core` (None: where we are), with pipes for input and output.
+) -> "subprocess.Popen[bytes]":
+    """`command`, running on `core` (None: where we are).
 
-    `log` is the descriptor for what it complains of, if that's not ours; `user` who runs it, if
-    that's not us. It's told to end when the block is left, and killed if it takes longer than
-    `patience` seconds. Where there's autogroup (sched(7)), sessions share a core equally, whatever
-    their processes' policies: those that are to give way to each other must not have their
-    `own_session`.
+    `pipe` is what its input and output are, `log` the descriptor for what it complains of, if
+    that's not ours; `user` who runs it, if that's not us. Where there's autogroup (sched(7)),
+    sessions share a core equally, whatever their processes' policies: those that are to give
+    way to each other must not have their `own_session`.
     """
     with nullcontext() if core is None else pinned(core):
-        process = subprocess.Popen(
+        return subprocess.Popen(
             command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdin=pipe,
+            stdout=pipe,
             stderr=log,
             env=environment,
+            cwd=None if user is None else "/",
             user=user,
+            group=user,
             # Ctrl-C is ours to handle: we end it in order
             start_new_session=own_session,
             process_group=None if own_session else 0,
         )
+
+
+@contextmanager
+def running(
+    command: Sequence[str | Path], core: int | None = None, **how: object
+) -> "Iterator[subprocess.Popen[bytes]]":
+    """As `started`, until the block is left."""
+    process = started(command, core, **how)  # type: ignore[arg-type]
     try:
         yield process
     finally:
-        _end(process, patience)
+        end(process)
 
 
-def _end(process: subprocess.Popen[bytes], patience: float) -> None:
+def end(process: "subprocess.Popen[bytes]", patience: float = PATIENCE) -> None:
+    """Tell it to end, and kill it if that takes longer than `patience`; and all it has started."""
     tree = process_tree(process.pid) if process.poll() is None else []
     process.terminate()
     for pipe in (process.stdin, process.stdout):
@@ -107,15 +140,23 @@ def _end(process: subprocess.Popen[bytes], patience: float) -> None:
     for pid in tree[1:]:
         with suppress(ProcessLookupError):  # the rule: it has ended with its parent
             os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + PATIENCE
-    while any(map(process_tree, tree)) and time.monotonic() < deadline:
-        time.sleep(0.01)  # a killed process takes a moment to go; it may not be our child
+    with suppress(NotInTime):  # a killed process takes a moment to go; it may not be our child
+        until(lambda: not any(map(process_tree, tree)), "all have ended")
+
+
+@contextmanager
+def child(module: str, argument: str, core: int | None = None) -> "Iterator[Talker]":
+    """``python -m bench.MODULE ARGUMENT``, as started, in our session."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", f"bench.{module}", argument]
+    with running(command, core, environment=environment, own_session=False) as process:
+        yield Talker(process, module)
 
 
 class Talker:
     """A child that answers each line with a line of JSON."""
 
-    def __init__(self, process: subprocess.Popen[bytes], name: str) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", name: str) -> None:
         self._process = process
         self._name = name
         self.pid = process.pid
@@ -158,3 +199,21 @@ def terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def free_ports(count: int) -> list[int]:
+    """Loopback ports that nobody listens on."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [taken.getsockname()[1] for taken in sockets]
+    for taken in sockets:
+        taken.close()
+    return ports
+
+
+def accepts(port: int) -> bool:
+    """Whether somebody listens on this port of loopback."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=2).close()
+    except OSError:
+        return False
+    return True

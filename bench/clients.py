@@ -1,23 +1,24 @@
 """The C programs of the benchmarks, compiled on the spot, and spoken to from here.
 
-`load` are the clients, `writeloop` is the floor; c/*.c say what they do. C, since
-clients that cost more than the server would measure themselves.
+`load` are the clients of a server on one core, `writeloop` is the floor; c/*.c say what they
+do. They are in C, since `encke flood` and `encke generate` together cost more than a gateway,
+and on one core would measure themselves.
 
-May import: processes, load.usage.
+May import: servers.processes, tools.load.usage.
 """
 
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
 
 from encke.tools.load.usage import cpu_seconds
 
-from .processes import BenchError, Talker, running
+from .servers.processes import BenchError, Talker, running
 
 LOAD_STREAMS = 19_000
 """Streams that one `load` process holds at most: 20,000 files is a common hard limit."""
@@ -76,6 +77,20 @@ class Sent(msgspec.Struct):
     misdirected: int
     seconds: float
     error: str = ""
+
+    def wrong(self, *, claims: bool, ndjson: bool) -> str:
+        """Why what came isn't what was sent, if so; `claims`: the server says what came."""
+        if self.error or self.refused:
+            return self.error or f"{self.refused} requests were refused"
+        if self.received != self.sent:
+            return f"{self.sent} messages were sent, {self.received} came"
+        if self.misdirected:
+            return f"{self.misdirected} streams got more or less than was sent to them"
+        if claims and self.claimed != self.sent:
+            return f"{self.sent} messages were sent, the server claims {self.claimed} delivered"
+        if ndjson and self.accepted != self.sent:
+            return f"{self.sent} messages were sent, the server claims {self.accepted} accepted"
+        return ""
 
 
 class Received(msgspec.Struct):
@@ -139,6 +154,19 @@ def load(
     ]  # fmt: skip
     with running(command, core) as process:
         yield Load(Talker(process, "load"))
+
+
+@contextmanager
+def herds(programs: Path, port: int, core: int, streams: int) -> Iterator[list[tuple[Load, int]]]:
+    """As many processes of clients as so many streams need, and how many each is to hold."""
+    with ExitStack() as stack:
+        yield [
+            (
+                stack.enter_context(load(programs, port, core, number)),
+                min(LOAD_STREAMS, streams - first),
+            )
+            for number, first in enumerate(range(0, streams, LOAD_STREAMS))
+        ]
 
 
 class WriteLoop(Talker):

