@@ -57,7 +57,6 @@ class Outcome(msgspec.Struct):
     """Longest time that one could stay, seconds."""
     left: int = 0
     """Still there when the limit had passed after the last was opened."""
-    bytes: int = 0
     failed: int = 0
     """Could not connect."""
 
@@ -125,7 +124,6 @@ class Attack:
         if not attacker.at:
             attacker.born = time.monotonic()  # the server's limit counts from the first byte
         attacker.at += 1
-        self.outcome.bytes += 1
 
     def _open(self, index: int) -> None:
         connection = socket.socket()

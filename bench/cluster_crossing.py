@@ -54,7 +54,6 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def rate(self) -> float:
-        """Messages a second."""
         return self.messages / self.seconds
 
     @property

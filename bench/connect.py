@@ -42,7 +42,6 @@ class Sample(msgspec.Struct):
 
     @property
     def rate(self) -> float:
-        """Streams opened a second."""
         return self.streams / self.seconds
 
     @property

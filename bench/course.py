@@ -61,7 +61,6 @@ class Course:
             recorder.read()
 
     def done(self, text: str) -> None:
-        """Say a result."""
         console.print(escape(text), style="dim", highlight=False, soft_wrap=True)
 
     def left_out(self, what: str, reason: str | None) -> bool:

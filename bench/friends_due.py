@@ -60,7 +60,6 @@ class Messages(msgspec.Struct):
 
     @classmethod
     def none(cls, size: int) -> "Messages":
-        """None, for `size`."""
         return cls(array("I", bytes(4 * size)), array("Q", bytes(8 * size)))
 
     @classmethod

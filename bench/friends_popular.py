@@ -69,7 +69,6 @@ class Popular(msgspec.Struct, frozen=True):
 
     @property
     def wrongs(self) -> list[Mismatch | counts.Difference]:
-        """All that was found wrong."""
         return [
             self.alone.wrong,
             self.meanwhile.wrong,
@@ -88,7 +87,6 @@ class Cast(msgspec.Struct, frozen=True):
 
     @property
     def publisher(self) -> int:
-        """The popular one."""
         return self.subscribers + 1
 
 

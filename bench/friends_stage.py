@@ -63,7 +63,6 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def delivery_rate(self) -> float:
-        """Messages that came a second."""
         return self.deliveries / self.seconds
 
     @property

@@ -33,7 +33,6 @@ class Step(msgspec.Struct, frozen=True):
 
     @property
     def streams(self) -> int:
-        """How many there were."""
         return self.opening.streams
 
 

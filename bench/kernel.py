@@ -79,7 +79,6 @@ class Use(msgspec.Struct, frozen=True):
 
     @property
     def bytes_a_socket(self) -> float:
-        """What one takes."""
         return self.total / self.sockets
 
 

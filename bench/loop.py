@@ -49,7 +49,6 @@ class Written(msgspec.Struct, frozen=True):
 
     @property
     def rate(self) -> float:
-        """Messages that came a second."""
         return self.messages / self.seconds
 
     @property

@@ -25,5 +25,4 @@ class Meter:
 
     @property
     def seconds(self) -> float:
-        """How long that was."""
         return time.monotonic() - self._began

@@ -73,7 +73,6 @@ class Sample(msgspec.Struct):
 
     @property
     def rate(self) -> float:
-        """Messages a second."""
         return self.messages / self.seconds
 
     @property

@@ -88,7 +88,6 @@ class Options(options.Options, frozen=True, kw_only=True):
 
     @property
     def seconds(self) -> float:
-        """The same as `minutes`."""
         return self.minutes * 60
 
     @property

@@ -84,7 +84,6 @@ class Reading(msgspec.Struct):
 
     @property
     def total(self) -> int:
-        """Of all processes."""
         return sum(self.memory.values())
 
 
@@ -144,7 +143,6 @@ class Phase(msgspec.Struct):
 
     @property
     def largest(self) -> int:
-        """The largest reading."""
         return max(reading.total for reading in self.memory)
 
 
@@ -157,7 +155,6 @@ class Results(msgspec.Struct):
     """With attackers to without, of the medians of the phases."""
 
     def of(self, name: str) -> list[Phase]:
-        """The phases of a kind."""
         return [phase for phase in self.phases if phase.name == name]
 
 

@@ -72,12 +72,10 @@ class Encke(Server):
 
     @property
     def control_url(self) -> str:
-        """Of the control port."""
         return "http://{}:{}".format(*self.control)
 
     @property
     def url(self) -> str:
-        """Of the public port."""
         return "http://{}:{}".format(*self.address)
 
     def _address(self, name: str) -> Address:

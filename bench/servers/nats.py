@@ -12,14 +12,11 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
 from .processes import end, until
 from .server import Server
-
-T = TypeVar("T")
 
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -41,42 +38,23 @@ class Ports(msgspec.Struct):
     monitoring: list[str] = []
 
 
-class Subscription(msgspec.Struct):
-    """Of /subsz: one subscription."""
+class Other(msgspec.Struct):
+    """One of what a server's monitoring lists: a subscription, another server, a client."""
 
-    subject: str
-
-
-class Subscriptions(msgspec.Struct):
-    """Of /subsz: the subscriptions that the server knows, and those that were asked for."""
-
-    num_subscriptions: int
-    subscriptions_list: list[Subscription] = []
-
-
-class Route(msgspec.Struct):
-    """Of /routez: a connection with another server."""
-
-    remote_id: str
-
-
-class Routes(msgspec.Struct):
-    """Of /routez: other servers that this one is joined with."""
-
-    num_routes: int
-    routes: list[Route] = []
-
-
-class Client(msgspec.Struct):
-    """Of /connz: a client, by the name that it has given itself."""
-
+    subject: str = ""
+    remote_id: str = ""
     name: str = ""
 
 
-class Clients(msgspec.Struct):
-    """Of /connz."""
+class Told(msgspec.Struct):
+    """What is read of a server's monitoring: of /subsz, /routez and /connz."""
 
-    connections: list[Client]
+    num_subscriptions: int = 0
+    subscriptions_list: list[Other] = []
+    """Those that were asked for."""
+    num_routes: int = 0
+    routes: list[Other] = []
+    connections: list[Other] = []
 
 
 class NatsServer(Server):
@@ -190,31 +168,31 @@ class NatsServer(Server):
 
     def subscriptions(self) -> int:
         """How many it has, as its monitoring says, its own among them."""
-        return self._told("subsz", Subscriptions).num_subscriptions
+        return self._told("subsz").num_subscriptions
 
     def subscriptions_to(self, subject: str) -> int:
         """How many it has to exactly this subject: for tests that share it with others, whose
         subscriptions may be about to end."""
-        found = self._told(f"subsz?subs=1&test={subject}", Subscriptions).subscriptions_list
+        found = self._told(f"subsz?subs=1&test={subject}").subscriptions_list
         return sum(it.subject == subject for it in found)
 
     def clients(self) -> list[str]:
         """The names of its clients, as its monitoring says."""
-        return [client.name for client in self._told("connz", Clients).connections]
+        return [client.name for client in self._told("connz").connections]
 
     def routes(self) -> int:
         """How many servers it's joined with, as its monitoring says."""
-        return self._told("routez", Routes).num_routes
+        return self._told("routez").num_routes
 
     def is_joined_to(self, others: int) -> bool:
         """Whether it has one route to each of so many servers. While a cluster forms, two
         servers may have two, of which they end one, with the messages on it."""
-        routes = self._told("routez", Routes).routes
+        routes = self._told("routez").routes
         return len(routes) == others == len({route.remote_id for route in routes})
 
-    def _told(self, what: str, kind: type[T]) -> T:
+    def _told(self, what: str) -> Told:
         with _direct.open(f"{self.ports.monitoring[0]}/{what}", timeout=10) as answer:
-            return msgspec.json.decode(answer.read(), type=kind)
+            return msgspec.json.decode(answer.read(), type=Told)
 
 
 @contextmanager

@@ -68,11 +68,9 @@ class Postgres(Server):
 
     @property
     def url(self) -> str:
-        """Of the database."""
         return f"postgresql://encke:secret@127.0.0.1:{self.port}/postgres"
 
     def start(self) -> None:
-        """Start it, and wait until it takes connections."""
         options = [f"--port={self.port}", "--listen-addresses=127.0.0.1", "--max-connections=50"]
         command = [f"{self._programs}/postgres", "-D", f"{self._directory}/data"]
         self.launch(

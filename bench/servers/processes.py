@@ -162,7 +162,6 @@ class Talker:
         self.pid = process.pid
 
     def say(self, line: str) -> None:
-        """Give a command."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(line.encode() + b"\n")
@@ -171,7 +170,6 @@ class Talker:
             raise BenchError(f"{self._name} has ended before its time.") from None
 
     def hear(self, kind: type[T]) -> T:
-        """Its next line."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:

@@ -79,26 +79,21 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """Of its first process."""
         return self.process.pid
 
     @property
     def url(self) -> str:
-        """Its address."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def said(self) -> str:
-        """All that is in its log."""
         return os.pread(self._log, os.fstat(self._log).st_size, 0).decode(errors="replace")
 
     @property
     def log(self) -> list[str]:
-        """The lines of its log."""
         return self.said.splitlines()
 
     def cpu_seconds(self) -> float:
-        """CPU time of all its processes."""
         return cpu_seconds(process_tree(self.pid))
 
     def memory(self) -> dict[int, int]:

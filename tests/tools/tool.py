@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 from typing import Self
 
 import pytest
+from peer import answer
 
 from bench.servers.nginx import nchan_missing
 from bench.tools import F, Flooded, Generated, Tool, flood, generate
 
-__all__ = ["Flooded", "Generated", "Tool"]
+__all__ = ["Flooded", "Generated", "Tool", "answer"]
 
 PATIENCE = 30.0
 
@@ -158,9 +159,3 @@ def _request_end(data: bytes) -> int | None:
     if b"Content-Length: " in head:
         length = int(head.partition(b"Content-Length: ")[2].split(b"\r\n")[0])
     return len(head) + 4 + length if len(body) >= length else None
-
-
-def answer(status: str, body: bytes = b"", *headers: str) -> bytes:
-    """An HTTP answer."""
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
-    return "\r\n".join(lines).encode() + body
