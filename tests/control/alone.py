@@ -7,17 +7,15 @@ import socket
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import httpx
 
+from bench.servers.processes import PATIENCE, until
 from encke.control.process import run
 from encke.node import sockets
 from encke.scoreboard import CONTROL, NODE, SUPERVISOR, Field, Scoreboard, State
 from encke.settings import Settings
-
-PATIENCE = 20.0
-"""Seconds until a condition that should hold at once is given up, on a busy machine."""
 
 
 class Alone:
@@ -64,13 +62,6 @@ class Alone:
         os.kill(self.pid, signal.SIGKILL)
         assert self.wait() == -signal.SIGKILL
 
-    def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until `condition` holds."""
-        until = time.monotonic() + PATIENCE
-        while not condition():
-            assert time.monotonic() < until, f"it doesn't hold after {PATIENCE:g} s"
-            time.sleep(0.005)
-
     def abandon(self) -> None:
         """Let the lifeline end, as when the supervisor is killed."""
         os.close(self._lifeline_end)
@@ -78,15 +69,16 @@ class Alone:
 
     def wait(self, seconds: float = PATIENCE) -> int:
         """Wait for its end; its exit code. Fails if it lives on."""
-        until = time.monotonic() + seconds
-        while self.exit_code is None:
+        until(self._has_ended, "the control process has ended", seconds)
+        assert self.exit_code is not None
+        return self.exit_code
+
+    def _has_ended(self) -> bool:
+        if self.exit_code is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 self.exit_code = os.waitstatus_to_exitcode(status)
-                break
-            assert time.monotonic() < until, f"the control process lives after {seconds:g} s"
-            time.sleep(0.005)
-        return self.exit_code
+        return self.exit_code is not None
 
     def close(self) -> None:
         """Leave nothing running."""

@@ -8,8 +8,9 @@ from pathlib import Path
 import httpx
 import msgspec
 import pytest
-from postgres import Postgres
 
+from bench.servers.postgres import Postgres
+from bench.servers.processes import PATIENCE, until
 from encke.errors import StoreError
 from encke.friends import opening
 from encke.friends.opening import open_store
@@ -17,7 +18,7 @@ from encke.friends.store import Page, Store
 from encke.settings import Settings
 from encke.wire.subscriptions import LINE_LIMIT, REPORTED
 
-from .alone import PATIENCE, Alone, alone
+from .alone import Alone, alone
 from .test_app import assert_problem
 
 TSV = {"Content-Type": "text/tab-separated-values"}
@@ -284,7 +285,7 @@ def test_postgresql(postgres: Postgres, tmp_path: Path) -> None:
             assert control.get("/health").status_code == 200
         finally:
             postgres.start()
-        control.until(lambda: put(control, "1", "4").status_code == 201)
+        until(lambda: put(control, "1", "4").status_code == 201, "it is back")
         assert ids(control, "subscriptions", "1") == ["1", "2", "4"]
     assert not (tmp_path / "data").exists()
 
@@ -396,7 +397,10 @@ def test_a_store_that_goes_away_in_a_bulk(faulty: Alone, tmp_path: Path) -> None
     def body() -> Iterator[bytes]:
         for number in range(0, 200_000, 1000):
             if number == 100_000:
-                faulty.until(lambda: faulty.get("/users/1/subscriptions").json()["count"] > 0)
+                until(
+                    lambda: faulty.get("/users/1/subscriptions").json()["count"] > 0,
+                    "some are there",
+                )
                 (tmp_path / "gone").touch()
             yield b"".join(b"1\t%d\n" % each for each in range(number, number + 1000))
 
@@ -414,7 +418,7 @@ def change_that_waits(control: Alone, directory: Path) -> None:
     impatient = httpx.Timeout(PATIENCE, read=0.01)
     with pytest.raises(httpx.ReadTimeout):
         control.client.put("/users/1/subscriptions/2", timeout=impatient)
-    control.until((directory / "waits").exists)
+    until((directory / "waits").exists, "it waits")
 
 
 def test_a_slow_store_holds_up_nothing_else(faulty: Alone, tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from system.node import Node, memory
 
+from bench.servers.processes import PATIENCE
 from encke.scoreboard import CONTROL, Field, State
 from encke.settings import Settings
 
-from .alone import PATIENCE, Alone
+from .alone import Alone
 
 
 def test_its_entrance_is_light() -> None:

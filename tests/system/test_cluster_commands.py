@@ -10,9 +10,9 @@ import msgspec
 import pytest
 import trustme
 from cluster.nats_py import NatsPy
-from cluster.nats_server import NatsServer
 
 import encke as encke_client
+from bench.servers.nats import NatsServer
 from encke.client import Sent
 from encke.control.state import ClusterState
 
