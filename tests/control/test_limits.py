@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from encke.control.protocol import PIPELINED
+from encke.control.connection import PIPELINED
 from encke.settings import Settings
 
 from .alone import PATIENCE, Alone, alone
