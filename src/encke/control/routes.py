@@ -102,10 +102,11 @@ def find(table: Sequence[Route], request: Request) -> Found | Response:
             f"What is answered here: {names.decode()}.",
             ((b"Allow", names),),
         )
-    if segments[-1] == b"" and any(it.places(segments[:-1]) is not None for it in table):
-        where, mark, query = request.target.partition(b"?")
-        path = request.path[:-1] + mark + query if where else b""
-        return Response(HTTPStatus.TEMPORARY_REDIRECT, headers=((b"Location", path),))
+    slash = len(segments) > 1 and segments[0] and not segments[-1]
+    if slash and any(route.places(segments[:-1]) is not None for route in table):
+        _, mark, query = request.target.partition(b"?")
+        where = request.path[:-1] + mark + query
+        return Response(HTTPStatus.TEMPORARY_REDIRECT, headers=((b"Location", where),))
     return _NOTHING
 
 

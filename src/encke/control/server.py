@@ -45,6 +45,9 @@ REFUSED = 64
 """Connections beyond the limit that are told so and may read it in peace; a further one is
 told so and closed."""
 
+SEND_BUFFER = 128 * 1024
+"""Bytes of answers that the kernel takes for who doesn't read; left alone it's up to 4 MiB."""
+
 SHUTDOWN_SECONDS = 1.0
 """Time for answers under way once the process is to end; a scrape takes milliseconds."""
 
@@ -76,9 +79,9 @@ class Server:
         self._complain_at = 0.0
         self._end_at = 0.0
         listener.setblocking(False)
-        listener.setsockopt(
-            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
-        )  # those it accepts inherit it
+        # those that it accepts inherit these
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         reactor.every(TICK, self._tick)
         reactor.after_turn(self._end_turn)
         self._listen(True)
