@@ -26,6 +26,7 @@ from encke.wire.subscriptions import LINE_LIMIT, REPORTED
 
 from .alone import PATIENCE, Alone, alone
 from .test_app import assert_problem
+from .test_hostile import GROWTH
 
 TSV = {"Content-Type": "text/tab-separated-values"}
 NDJSON = {"Content-Type": "application/x-ndjson; charset=utf-8"}
@@ -491,7 +492,7 @@ def test_a_bulk_is_read_as_fast_as_the_store_takes_it(faulty: Alone, tmp_path: P
         while select.select([], [connection], [], 1.0)[1]:
             sent += connection.send(piece[sent % len(piece) :])
         assert sent < 300 * len(piece)
-        assert memory(faulty.pid) - before < 1 << 20
+        assert memory(faulty.pid) - before < GROWTH
         (tmp_path / "slow").unlink()
         while sent < 400 * len(piece):
             sent += connection.send(piece[sent % len(piece) :])

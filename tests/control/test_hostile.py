@@ -4,6 +4,7 @@ import contextlib
 import socket
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -15,7 +16,9 @@ from encke.settings import Settings
 from .alone import PATIENCE, Alone, alone
 from .test_refused import CHANGE, GOOD, POST, answers, until_clean_end
 
-MIB = 1 << 20
+GROWTH = 4 << 20
+"""Bytes that a process may write more than before: it's forked off a large one, and shares fewer
+of its pages as time goes by. What is sent is many times as much."""
 CHUNKED = b"Host: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 FANS = 1000
 LONG = 128
@@ -72,7 +75,7 @@ def test_an_endless_body_that_nobody_wants(control: Alone, head: bytes, status: 
         with pytest.raises(OSError, match=r"reset|[Bb]roken pipe"):
             while True:
                 connection.sendall(b"8000\r\n" + b"x" * 0x8000 + b"\r\n")
-    assert memory(control.pid) - before < MIB
+    assert memory(control.pid) - before < GROWTH
     assert control.get("/health").status_code == 200
 
 
@@ -107,7 +110,7 @@ def test_a_huge_pipeline(control: Alone) -> None:
     for _ in range(5):
         with control.connect() as connection:
             with contextlib.suppress(ConnectionError):
-                connection.sendall(GOOD * 50_000)
+                connection.sendall(GOOD * 200_000)
             received = b""
             with contextlib.suppress(ConnectionError):
                 while data := connection.recv(65536):
@@ -115,7 +118,7 @@ def test_a_huge_pipeline(control: Alone) -> None:
         statuses = [status for status, _, _ in answers(received)]
         assert statuses[-1] == 400
         assert set(statuses[:-1]) == {200}
-    assert memory(control.pid) - before < MIB
+    assert memory(control.pid) - before < GROWTH
     assert control.get("/health").status_code == 200
 
 
@@ -142,7 +145,7 @@ def test_who_does_not_read(control: Alone) -> None:
             connection.sendall(page() * PIPELINED)
         for _ in range(20):
             assert control.get("/health").status_code == 200
-        assert memory(control.pid) - before < (len(crowd) * 1.5 * LONG * FANS) + MIB
+        assert memory(control.pid) - before < (len(crowd) * 1.5 * LONG * FANS) + GROWTH
         control.until(lambda: control.descriptors() <= idle)
 
 
@@ -198,3 +201,12 @@ def test_who_says_nothing(control: Alone) -> None:
         for _ in range(100):
             assert control.get("/health").status_code == 200
         assert cpu_seconds(control.pid) - before < 2
+
+
+def test_who_stays(tmp_path: Path) -> None:
+    """A connection that is kept for another request is closed after --idle-timeout."""
+    with alone(Settings(data=str(tmp_path), idle_timeout=0.5)) as control:
+        with control.connect() as connection:
+            connection.sendall(GOOD + GOOD)
+            got = answers(until_clean_end(connection))
+        assert [status for status, _, _ in got] == [200, 200]
