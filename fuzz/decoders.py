@@ -226,6 +226,8 @@ def link_fits(frame: link.Frame) -> bool:
             return len(counts) == len(messages) and sum(counts) == len(handles)
         case link.Ack(_, missed):
             return len(missed) % 2 == 0
+        case link.SeenNodes(times, heartbeats):
+            return len(times) == len(heartbeats)
         case _:
             return True
 

@@ -53,6 +53,14 @@ class Alone:
         """What it answers."""
         return self.client.get(path, headers=headers)
 
+    def connect(self) -> socket.socket:
+        """A connection of its own."""
+        return socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+
+    def descriptors(self) -> int:
+        """How many it has open."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
     def terminate(self) -> None:
         """SIGTERM."""
         os.kill(self.pid, signal.SIGTERM)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from bench.servers.processes import PATIENCE, until
-from encke.control.protocol import PIPELINED
+from encke.control.connection import PIPELINED
 from encke.settings import Settings
 
 from .alone import Alone, alone

@@ -4,8 +4,26 @@ import pytest
 
 from encke.gateway import life
 from encke.gateway.life import (
-    AFTER, BODY, ENDING, FREE, HEAD, IDLE, LEAVING, LINGERING, LOGGING_IN, NEVER, NEW, OWING,
-    PATIENCE, READ, STREAM, TABLE, WAITING, WRITE, Event, interest,
+    AFTER,
+    BODY,
+    ENDING,
+    FREE,
+    HEAD,
+    IDLE,
+    LEAVING,
+    LINGERING,
+    LOGGING_IN,
+    NEVER,
+    NEW,
+    OWING,
+    PATIENCE,
+    READ,
+    STREAM,
+    TABLE,
+    WAITING,
+    WRITE,
+    Event,
+    interest,
 )  # fmt: skip
 from encke.settings import Settings
 

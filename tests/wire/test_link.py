@@ -12,6 +12,7 @@ from encke.errors import FrameError
 from encke.wire import link
 from encke.wire.link import (
     Ack,
+    AskNodes,
     Deliver,
     Frame,
     FrameReader,
@@ -21,6 +22,7 @@ from encke.wire.link import (
     Logout,
     Ready,
     Result,
+    SeenNodes,
     Send,
     Synced,
     encode,
@@ -89,6 +91,13 @@ def results(draw: st.DrawFn) -> Result:
     return Result(draw(U32), counts, statuses)
 
 
+@st.composite
+def seen_nodes(draw: st.DrawFn) -> SeenNodes:
+    times = draw(HANDLES)
+    heartbeats = draw(st.lists(MESSAGES, min_size=len(times), max_size=len(times)))
+    return SeenNodes(times, heartbeats)
+
+
 FRAMES: st.SearchStrategy[Frame] = st.one_of(
     st.builds(Hello, U32),
     logins(),
@@ -100,6 +109,8 @@ FRAMES: st.SearchStrategy[Frame] = st.one_of(
     st.builds(LoggedIn, HANDLES),
     delivers(),
     results(),
+    st.just(AskNodes()),
+    seen_nodes(),
 )
 
 
@@ -122,6 +133,7 @@ def test_any_split_of_many_frames(frames: list[Frame], places: list[int]) -> Non
 def test_every_kind_is_covered() -> None:
     """The frames above are all there are."""
     covered = {Hello, Login, Logout, Synced, Send, Ack, Ready, LoggedIn, Deliver, Result}
+    covered |= {AskNodes, SeenNodes}
     assert covered == set(Frame.__args__)
     assert len(covered) == len(link._DECODERS)
 
@@ -151,7 +163,7 @@ def test_empty_messages_and_nobody() -> None:
 
 MALFORMED = {
     "kind 0": raw(0, b""),
-    "an unknown kind": raw(11, b""),
+    "an unknown kind": raw(13, b""),
     "the last kind": raw(255, b"x"),
     "too long": HEAD.pack(link.MAX_FRAME + 1, link.SEND),
     "HELLO without a number": raw(link.HELLO, b""),
@@ -187,6 +199,11 @@ MALFORMED = {
     "DELIVER with more behind": raw(link.DELIVER, u32(1, 1, 1) + u32(0, 1) + u64(7) + b"x"),
     "RESULT without a batch": raw(link.RESULT, b"\0\0\0"),
     "RESULT with half a count": raw(link.RESULT, u32(1) + b"\0\0"),
+    "ASK_NODES with a body": raw(link.ASK_NODES, b"x"),
+    "SEEN_NODES without a count": raw(link.SEEN_NODES, b"\0"),
+    "SEEN_NODES with too few times": raw(link.SEEN_NODES, u32(2) + u64(7) + u32(0)),
+    "SEEN_NODES with too few lengths": raw(link.SEEN_NODES, u32(1) + u64(7)),
+    "SEEN_NODES whose heartbeats end early": raw(link.SEEN_NODES, u32(1) + u64(7) + u32(2) + b"x"),
 }
 
 

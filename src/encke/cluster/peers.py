@@ -407,9 +407,20 @@ class Peers:
         elif self.members.heard(heartbeat, now):
             self._questions.joined(node, now - heartbeat.linked)
 
+    def seen(self) -> list[tuple[float, Heartbeat]]:
+        """The nodes of which something was heard, and when; and this one, if it's joined."""
+        there = self.members.seen()
+        if self.link.state is State.READY:
+            there.append((time.monotonic(), self._heartbeat(leaving=False)))
+        return there
+
     def _say_that_we_live(self, *, leaving: bool = False) -> None:
+        heartbeat = self._heartbeat(leaving=leaving)
+        self._publish(self._subjects.node + self.node.encode(), nodes.encode(heartbeat))
+
+    def _heartbeat(self, *, leaving: bool) -> Heartbeat:
         figures = self._client.figures()
-        heartbeat = Heartbeat(
+        return Heartbeat(
             figures.users,
             figures.connections,
             figures.messages,
@@ -420,7 +431,6 @@ class Peers:
             linked=round(time.monotonic() - self._linked_at, 3),
             leaving=leaving,
         )
-        self._publish(self._subjects.node + self.node.encode(), nodes.encode(heartbeat))
 
     # the clock
 

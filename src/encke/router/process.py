@@ -17,7 +17,8 @@ from ..reactor.channel import Channel
 from ..reactor.loop import GONE, IN, Reactor
 from ..scoreboard import Field, Row, Scoreboard, State
 from ..settings import Settings, friends_store
-from ..wire.link import Frame, Hello
+from ..wire import nodes
+from ..wire.link import AskNodes, Frame, Hello, SeenNodes
 from ..wire.message import Status, Verb
 from ..wire.nodes import Figures
 from .dispatch import Dispatcher, Outgoing
@@ -146,6 +147,14 @@ class RouterProcess:
             delivered=board.total(Field.DELIVERED),
         )
 
+    def seen_nodes(self) -> SeenNodes:
+        """What is said of the cluster to who asks."""
+        there = self._peers.seen() if self._peers is not None else []
+        return SeenNodes(
+            array("Q", [round(at * 1000) for at, _ in there]),
+            [nodes.encode(said) for _, said in there],
+        )
+
     def close(self) -> None:
         """Leave the cluster, in so many words; let the friends' store go."""
         if self._peers is not None:
@@ -205,7 +214,7 @@ class RouterProcess:
 
 
 class _Link:
-    """One link: nameless until its Hello."""
+    """One link: nameless until its Hello. Who only asks says none: the control process."""
 
     def __init__(self, router: RouterProcess, reactor: Reactor, connection: socket.socket) -> None:
         self._router = router
@@ -219,6 +228,9 @@ class _Link:
             elif isinstance(frame, Hello):
                 self._gateway = frame.gateway
                 self._router.linked(frame, self._channel)
+            elif isinstance(frame, AskNodes):
+                self._channel.send(self._router.seen_nodes())
+                self._channel.flush()
 
     def _closed(self) -> None:
         if self._gateway is not None:

@@ -21,6 +21,10 @@ since both ends are on one machine::
       DELIVER    batch u32 | n u32 | handles u32 | publishers' bytes u32 | length u32 * n
                  | count u32 * n | handle u64 * handles | publishers | messages
       RESULT     batch u32 | n u32 | count u32 * n | status u8 * (n, or 0: all OK)
+    control process -> router, on a link without a HELLO
+      ASK_NODES  -
+    router -> control process
+      SEEN_NODES n u32 | time u64 * n | length u32 * n | heartbeats
 
 Everything travels in batches: a SEND or DELIVER holds the messages of a whole loop
 turn, a message's payload once however many handles it goes to. A DELIVER is
@@ -52,6 +56,7 @@ _DELIVER = struct.Struct("=IIII")
 _RESULT = struct.Struct("=II")
 
 (HELLO, LOGIN, LOGOUT, SYNCED, SEND, ACK, READY, LOGGED_IN, DELIVER, RESULT) = range(1, 11)
+(ASK_NODES, SEEN_NODES) = range(11, 13)
 
 
 class Hello(msgspec.Struct, frozen=True):
@@ -129,7 +134,22 @@ class Result(msgspec.Struct, frozen=True):
     """A Status each; empty if all are OK."""
 
 
-Frame = Hello | Login | Logout | Synced | Send | Ack | Ready | LoggedIn | Deliver | Result
+class AskNodes(msgspec.Struct, frozen=True):
+    """Which nodes of the cluster are there? From who is no gateway; answered by SeenNodes."""
+
+
+class SeenNodes(msgspec.Struct, frozen=True):
+    """The nodes that live: `heartbeats[k]` (wire.nodes) was heard at `times[k]`, in
+    milliseconds of the machine's monotonic clock."""
+
+    times: "array[int]"
+    heartbeats: list[bytes]
+
+
+Frame = (
+    Hello | Login | Logout | Synced | Send | Ack | Ready | LoggedIn | Deliver | Result
+    | AskNodes | SeenNodes
+)  # fmt: skip
 
 
 def encode(frame: Frame) -> bytes:
@@ -160,6 +180,16 @@ def _parts(frame: Frame) -> tuple[int, tuple[bytes, ...]]:
             return SYNCED, ()
         case Ready():
             return READY, ()
+        case AskNodes() | SeenNodes():
+            return _nodes_parts(frame)
+
+
+def _nodes_parts(frame: AskNodes | SeenNodes) -> tuple[int, tuple[bytes, ...]]:
+    if isinstance(frame, AskNodes):
+        return ASK_NODES, ()
+    heartbeats = b"".join(frame.heartbeats)
+    count = _U32.pack(len(frame.times))
+    return SEEN_NODES, (count, frame.times.tobytes(), _lengths(frame.heartbeats), heartbeats)
 
 
 def _lengths(messages: list[bytes]) -> bytes:
@@ -324,6 +354,22 @@ def _hello(body: bytes) -> Hello:
     return Hello(_U32.unpack(body)[0])
 
 
+def _ask_nodes(body: bytes) -> AskNodes:
+    _empty(body)
+    return AskNodes()
+
+
+def _seen_nodes(body: bytes) -> SeenNodes:
+    (count,) = _U32.unpack_from(body)
+    lengths_start = 4 + 8 * count
+    heartbeats_start = lengths_start + 4 * count
+    times = _numbers("Q", body[4:lengths_start])
+    lengths = _numbers("I", body[lengths_start:heartbeats_start])
+    if not len(times) == len(lengths) == count:
+        raise ValueError(f"{count} nodes announced, {len(lengths)} there")
+    return SeenNodes(times, _split(body, heartbeats_start, lengths))
+
+
 _DECODERS: dict[int, Callable[[bytes], Frame]] = {
     HELLO: _hello,
     LOGIN: _login,
@@ -335,4 +381,6 @@ _DECODERS: dict[int, Callable[[bytes], Frame]] = {
     LOGGED_IN: lambda body: LoggedIn(_numbers("Q", body)),
     DELIVER: _deliver,
     RESULT: _result,
+    ASK_NODES: _ask_nodes,
+    SEEN_NODES: _seen_nodes,
 }
