@@ -5,7 +5,7 @@ each, spread over gateways as a machine with a limit of 20,000 open files would,
 prints what the process has grown by. A fresh process, since a heap that was used
 before hides growth.
 
-May import: router.map, ids, measure.
+May import: hub.map, ids, measure.
 """
 
 import os
@@ -14,8 +14,8 @@ import time
 
 import msgspec
 
+from ...hub.map import RouterMap
 from ...ids import handle
-from ...router.map import RouterMap
 from .measure import pss
 
 GATEWAY_HOLDS = 20_000
