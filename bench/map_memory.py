@@ -5,7 +5,7 @@ each, spread over gateways as a machine with a limit of 20,000 open files would,
 prints what the process has grown by. A fresh process, since a heap that was used
 before hides growth.
 
-May import: router.map, ids, load.usage.
+May import: hub.map, ids, load.usage.
 """
 
 import os
@@ -14,8 +14,8 @@ import time
 
 import msgspec
 
+from encke.hub.map import RouterMap
 from encke.ids import handle
-from encke.router.map import RouterMap
 from encke.tools.load.usage import pss
 
 GATEWAY_HOLDS = 20_000

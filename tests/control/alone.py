@@ -7,7 +7,7 @@ import socket
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 
@@ -69,6 +69,10 @@ class Alone:
         """SIGKILL."""
         os.kill(self.pid, signal.SIGKILL)
         assert self.wait() == -signal.SIGKILL
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until `condition` holds."""
+        until(condition, "it holds")
 
     def abandon(self) -> None:
         """Let the lifeline end, as when the supervisor is killed."""

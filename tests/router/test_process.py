@@ -1,4 +1,4 @@
-"""The router's process, as far as it isn't the dispatcher: who asks, and is no gateway."""
+"""The router's process, as far as it isn't the ledger: who asks, and is no gateway."""
 
 import os
 import socket
@@ -32,7 +32,7 @@ def test_who_asks_for_nodes_is_no_gateway() -> None:
         assert isinstance(answer, SeenNodes)
         assert answer.heartbeats == []
         assert router._links == {}
-        assert router._dispatcher.ready
+        assert router._ledger.ready
         channel.close()
         run_until(reactor, lambda: True)
         router.close()

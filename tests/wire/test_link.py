@@ -25,13 +25,16 @@ from encke.wire.link import (
     SeenNodes,
     Send,
     Synced,
-    encode,
 )
-from encke.wire.message import Verb
+from encke.wire.message import SEND, Messages, Order, Verb
 
 from .ways import PLACES, Feed, cut, fed, three_ways
 
 HEAD = struct.Struct("=IB")
+
+
+def encode(frame: Frame) -> bytes:
+    return frame.encode()
 
 
 def make() -> Feed[Frame]:
@@ -70,7 +73,8 @@ def sends(draw: st.DrawFn) -> Send:
     ids, messages = [id for id, _ in pairs], [message for _, message in pairs]
     verb = draw(st.sampled_from(Verb))
     lanes = draw(st.lists(U32, min_size=len(ids), max_size=len(ids))) if verb else []
-    return Send(draw(U32), ids, messages, verb, draw(st.booleans()), array("I", lanes))
+    order = Order(verb, draw(st.booleans()))
+    return Send(draw(U32), Messages(ids, messages), order, array("I", lanes))
 
 
 @st.composite
@@ -80,8 +84,8 @@ def delivers(draw: st.DrawFn) -> Deliver:
     counts = array("I", draw(st.lists(st.integers(0, 4), min_size=size, max_size=size)))
     total = sum(counts)
     handles = draw(st.lists(st.integers(0, 2**64 - 1), min_size=total, max_size=total))
-    publishers = draw(st.just([]) | st.lists(IDS, min_size=size, max_size=size))
-    return Deliver(draw(U32), counts, array("Q", handles), messages, publishers)
+    publishers = draw(st.just([]) | st.lists(IDS, min_size=size, max_size=size)) or ()
+    return Deliver(draw(U32), Messages([], messages, publishers), counts, array("Q", handles))
 
 
 @st.composite
@@ -118,7 +122,7 @@ FRAMES: st.SearchStrategy[Frame] = st.one_of(
 @given(FRAMES, FRAMES)
 def test_every_frame_comes_back(frame: Frame, following: Frame) -> None:
     """A frame of any kind is read as it was written: whole, byte by byte, and followed."""
-    assert three_ways(make, encode(frame), encode(following)) == [frame]
+    assert three_ways(make, frame.encode(), following.encode()) == [frame]
 
 
 @settings(max_examples=200, deadline=None)
@@ -141,18 +145,18 @@ def test_every_kind_is_covered() -> None:
 def test_a_payload_travels_once() -> None:
     """A message costs its bytes once and 8 a handle, however many it goes to."""
     message = b"x" * 1000
-    few = Deliver(1, array("I", [1]), array("Q", [7]), [message])
-    many = Deliver(1, array("I", [100]), array("Q", [7] * 100), [message])
-    assert len(encode(many)) - len(encode(few)) == 99 * 8
+    few = Deliver(1, Messages([], [message]), array("I", [1]), array("Q", [7]))
+    many = Deliver(1, Messages([], [message]), array("I", [100]), array("Q", [7] * 100))
+    assert len(many.encode()) - len(few.encode()) == 99 * 8
 
 
 def test_empty_messages_and_nobody() -> None:
     """An empty message is a message; batches of nothing come back as such."""
     frames: list[Frame] = [
-        Send(1, [b"a", b"b"], [b"", b""]),
-        Deliver(2, array("I", [1, 0]), array("Q", [7]), [b"", b""]),
-        Send(3, [], []),
-        Deliver(4, array("I"), array("Q"), []),
+        Send(1, Messages([b"a", b"b"], [b"", b""]), SEND),
+        Deliver(2, Messages([], [b"", b""]), array("I", [1, 0]), array("Q", [7])),
+        Send(3, Messages([], []), SEND),
+        Deliver(4, Messages([], []), array("I"), array("Q")),
         Login(array("Q"), []),
         Logout(array("Q")),
         Result(5, array("I")),
@@ -227,7 +231,7 @@ def test_a_frame_that_is_too_long_is_refused_at_its_head() -> None:
 def test_the_frames_before_a_bad_one_were_handed_out() -> None:
     """What came whole in earlier pieces stays received when the next piece is no frame."""
     reader = FrameReader()
-    assert reader.feed(encode(Hello(1)) + encode(Synced())) == [Hello(1), Synced()]
+    assert reader.feed(Hello(1).encode() + Synced().encode()) == [Hello(1), Synced()]
     with pytest.raises(FrameError):
         reader.feed(raw(99, b""))
 
@@ -239,7 +243,7 @@ BODIES = st.one_of(
 NEARLY_FRAMES = st.one_of(
     st.binary(max_size=60),
     st.builds(raw, st.integers(0, 12), BODIES),
-    st.builds(lambda frame, flips: flip(encode(frame), flips), FRAMES, PLACES),
+    st.builds(lambda frame, flips: flip(frame.encode(), flips), FRAMES, PLACES),
 )
 
 
@@ -266,6 +270,6 @@ def test_arbitrary_bytes(parts: list[bytes], places: list[int]) -> None:
         pass
     ends = [0]
     for frame in frames:
-        ends.append(ends[-1] + len(encode(frame)))
+        ends.append(ends[-1] + len(frame.encode()))
     written = [stream[a:b] for a, b in pairwise(ends)]
     assert list(map(encode, frames)) == written

@@ -3,6 +3,6 @@
 In reading order: `columns` (what is known of a sleeping connection), `poller` (which
 of them is ready), `outbox` (bytes on their way to clients), `exchange` (an awake
 connection), `streams` (login, delivery, heartbeats), `senders` (POST /send), `port`
-with `link` and `local` (the router, far or near), `gateway` (accept, read, close:
+with `far` and `near` (the router, apart or in this process), `gateway` (accept, read, close:
 all of it together), `process` (a gateway as a process).
 """

@@ -84,7 +84,7 @@ class Gateway:
         reactor.after_turn(self._end_turn)
 
     def resume(self) -> None:
-        """There is room for senders' messages again (port.Client)."""
+        """There is room for senders' messages again (port.Holder)."""
         connections = self._connections
         for fd in list(connections.held):
             exchange = connections.awake.get(fd)

@@ -45,7 +45,7 @@ def _period(seconds: float) -> int:
 
 
 class Streams:
-    """The streams of one gateway; what the router calls (port.Client)."""
+    """The streams of one gateway; what the router calls (port.Holder)."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
@@ -109,7 +109,7 @@ class Streams:
             connections.outbox.queue(fd, login.head)
 
     def deliver(self, messages: Messages, targets: Sequence[Target]) -> Delivery:
-        """Queue each message for its connections; see port.Client."""
+        """Queue each message for its connections; see port.Holder."""
         owners, states, numbers = self._handles, self._states, self._numbers
         outbox = self._connections.outbox
         delivered = index = 0

@@ -1,4 +1,4 @@
-"""The dispatcher: which frames lead to which, whoever dies meanwhile."""
+"""The ledger: which frames lead to which, whoever dies meanwhile."""
 
 from array import array
 from collections import Counter
@@ -12,7 +12,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from encke import ids
 from encke.ids import handle
-from encke.router.dispatch import Dispatcher, Outgoing
 from encke.wire.link import (
     Ack,
     Deliver,
@@ -23,29 +22,30 @@ from encke.wire.link import (
     Logout,
     Ready,
     Result,
-    Send,
     Synced,
 )
+
+from .ledgers import Books, Outgoing, send
 
 A, B, C = 1, 2, 3
 A1, B1, B2, C1 = handle(A, 1, 7), handle(B, 1, 7), handle(B, 1, 8), handle(C, 1, 7)
 
 
-def linked(*gateways: int, clock: Callable[[], float] = lambda: 0.0) -> Dispatcher:
-    """A dispatcher that is ready, with these gateways."""
-    dispatcher = Dispatcher(clock=clock)
+def linked(*gateways: int, clock: Callable[[], float] = lambda: 0.0) -> Books:
+    """The books of a router that is ready, with these gateways."""
+    books = Books(clock=clock)
     for gateway in gateways:
-        dispatcher.linked(Hello(gateway))
-        assert dispatcher.received(gateway, Synced()) == [(gateway, Ready())]
-    return dispatcher
+        books.linked(Hello(gateway))
+        assert books.received(gateway, Synced()) == [(gateway, Ready())]
+    return books
 
 
-def log_in(dispatcher: Dispatcher, **users: int) -> None:
+def log_in(books: Books, **users: int) -> None:
     """Log the connections in, each under the id that names it."""
     for id, one in users.items():
         frame = Login(array("Q", [one]), [id.encode()])
         gateway = one >> ids.GATEWAY_SHIFT
-        assert dispatcher.received(gateway, frame) == [(gateway, LoggedIn(array("Q", [one])))]
+        assert books.received(gateway, frame) == [(gateway, LoggedIn(array("Q", [one])))]
 
 
 def delivers(outgoing: Outgoing) -> dict[int, Deliver]:
@@ -63,110 +63,110 @@ def ack(deliver: Deliver, *missed: int) -> Ack:
     return Ack(deliver.batch, array("I", missed))
 
 
-def under_way(dispatcher: Dispatcher) -> int:
-    """What the dispatcher keeps of messages: nothing of it shows outside."""
-    return sum(map(len, dispatcher._deliveries.values()))
+def under_way(books: Books) -> int:
+    """What the books keep of messages."""
+    return books.under_way
 
 
 def test_a_message_comes_back_as_its_result() -> None:
     """A SEND becomes one DELIVER a gateway, and once all are acknowledged one RESULT."""
-    dispatcher = linked(A, B)
-    log_in(dispatcher, a=A1, b=B1)
-    log_in(dispatcher, a=B2)
-    sent = delivers(dispatcher.received(A, Send(7, [b"a", b"x", b"b"], [b"0", b"1", b"2"])))
-    assert sent[A].messages == [b"0"]
+    books = linked(A, B)
+    log_in(books, a=A1, b=B1)
+    log_in(books, a=B2)
+    sent = delivers(books.received(A, send(7, [b"a", b"x", b"b"], [b"0", b"1", b"2"])))
+    assert sent[A].messages.data == [b"0"]
     assert sent[A].handles == array("Q", [A1])
-    assert sent[B].messages == [b"0", b"2"]
+    assert sent[B].messages.data == [b"0", b"2"]
     assert sent[B].counts == array("I", [1, 1])
     assert sent[B].handles == array("Q", [B2, B1])
-    assert dispatcher.received(B, ack(sent[B])) == []
-    assert dispatcher.received(A, ack(sent[A])) == result(A, 7, 2, 0, 1)
-    assert under_way(dispatcher) == 0
+    assert books.received(B, ack(sent[B])) == []
+    assert books.received(A, ack(sent[A])) == result(A, 7, 2, 0, 1)
+    assert under_way(books) == 0
 
 
 def test_nobody_is_answered_at_once() -> None:
     """What goes to nobody has its RESULT without waiting."""
-    dispatcher = linked(A)
-    assert dispatcher.received(A, Send(7, [b"x", b"y"], [b"", b""])) == result(A, 7, 0, 0)
-    assert dispatcher.received(A, Send(8, [], [])) == result(A, 8)
+    books = linked(A)
+    assert books.received(A, send(7, [b"x", b"y"], [b"", b""])) == result(A, 7, 0, 0)
+    assert books.received(A, send(8, [], [])) == result(A, 8)
 
 
 def test_what_was_missed_is_not_counted() -> None:
     """A RESULT counts what was written: what an ACK names as missed is taken off."""
-    dispatcher = linked(A, B)
-    log_in(dispatcher, a=B1, b=B2)
-    log_in(dispatcher, b=B1)
-    sent = delivers(dispatcher.received(A, Send(1, [b"x", b"a", b"b"], [b"", b"", b""])))
-    assert dispatcher.received(B, ack(sent[B], 1, 2, 0, 1)) == result(A, 1, 0, 0, 0)
+    books = linked(A, B)
+    log_in(books, a=B1, b=B2)
+    log_in(books, b=B1)
+    sent = delivers(books.received(A, send(1, [b"x", b"a", b"b"], [b"", b"", b""])))
+    assert books.received(B, ack(sent[B], 1, 2, 0, 1)) == result(A, 1, 0, 0, 0)
 
 
 def test_a_dead_gateway_delivered_nothing() -> None:
     """The share of a gateway that dies before its ACK is taken off, and not waited for."""
-    dispatcher = linked(A, B, C)
-    log_in(dispatcher, a=B1)
-    log_in(dispatcher, a=C1)
-    sent = delivers(dispatcher.received(A, Send(1, [b"a"], [b"m"])))
-    assert dispatcher.gone(B) == []
-    assert dispatcher.received(C, ack(sent[C])) == result(A, 1, 1)
-    sent = delivers(dispatcher.received(A, Send(2, [b"a"], [b"m"])))
+    books = linked(A, B, C)
+    log_in(books, a=B1)
+    log_in(books, a=C1)
+    sent = delivers(books.received(A, send(1, [b"a"], [b"m"])))
+    assert books.gone(B) == []
+    assert books.received(C, ack(sent[C])) == result(A, 1, 1)
+    sent = delivers(books.received(A, send(2, [b"a"], [b"m"])))
     assert sent.keys() == {C}
-    assert dispatcher.gone(C) == result(A, 2, 0)
-    assert dispatcher.received(A, Send(3, [b"a"], [b"m"])) == result(A, 3, 0)
+    assert books.gone(C) == result(A, 2, 0)
+    assert books.received(A, send(3, [b"a"], [b"m"])) == result(A, 3, 0)
 
 
 def test_a_dead_sender_gets_no_result() -> None:
     """Nothing is said to a gateway that died, and nothing of it is kept."""
-    dispatcher = linked(A, B)
-    log_in(dispatcher, b=B1)
-    sent = delivers(dispatcher.received(A, Send(1, [b"b"], [b"m"])))
-    assert dispatcher.gone(A) == []
-    assert dispatcher.received(B, ack(sent[B])) == []
-    assert under_way(dispatcher) == 0
+    books = linked(A, B)
+    log_in(books, b=B1)
+    sent = delivers(books.received(A, send(1, [b"b"], [b"m"])))
+    assert books.gone(A) == []
+    assert books.received(B, ack(sent[B])) == []
+    assert under_way(books) == 0
 
 
 def test_an_ack_counts_once() -> None:
     """An ACK of no open batch is ignored."""
-    dispatcher = linked(A, B)
-    log_in(dispatcher, b=B1)
-    sent = delivers(dispatcher.received(A, Send(1, [b"b"], [b"m"])))
-    assert dispatcher.received(A, ack(sent[B])) == []  # not its own
-    assert dispatcher.received(B, Ack(sent[B].batch + 1, array("I"))) == []
-    assert dispatcher.received(B, ack(sent[B])) == result(A, 1, 1)
-    assert dispatcher.received(B, ack(sent[B])) == []
+    books = linked(A, B)
+    log_in(books, b=B1)
+    sent = delivers(books.received(A, send(1, [b"b"], [b"m"])))
+    assert books.received(A, ack(sent[B])) == []  # not its own
+    assert books.received(B, Ack(sent[B].batch + 1, array("I"))) == []
+    assert books.received(B, ack(sent[B])) == result(A, 1, 1)
+    assert books.received(B, ack(sent[B])) == []
 
 
 def test_ready_once_everyone_has_synced() -> None:
     """No gateway is told READY before all that lived have logged their users in, or died."""
-    dispatcher = Dispatcher([A, B, C])
-    assert not dispatcher.ready
-    dispatcher.linked(Hello(A))
-    assert dispatcher.received(A, Synced()) == []
-    dispatcher.linked(Hello(B))
-    assert dispatcher.received(B, Synced()) == []
-    assert set(dispatcher.missing) == {C}
+    books = Books([A, B, C])
+    assert not books.ready
+    books.linked(Hello(A))
+    assert books.received(A, Synced()) == []
+    books.linked(Hello(B))
+    assert books.received(B, Synced()) == []
+    assert set(books.missing) == {C}
     new = 4
-    dispatcher.linked(Hello(new))
-    assert dispatcher.received(new, Synced()) == []
-    assert dispatcher.gone(C) == [(A, Ready()), (B, Ready()), (new, Ready())]
-    assert dispatcher.ready
+    books.linked(Hello(new))
+    assert books.received(new, Synced()) == []
+    assert books.gone(C) == [(A, Ready()), (B, Ready()), (new, Ready())]
+    assert books.ready
 
 
 def test_a_gateway_that_died_waiting_is_not_told() -> None:
     """READY goes only to those that still live."""
-    dispatcher = Dispatcher([A, B])
+    books = Books([A, B])
     for gateway in (A, B):
-        dispatcher.linked(Hello(gateway))
-    assert dispatcher.received(A, Synced()) == []
-    assert dispatcher.gone(A) == []
-    assert dispatcher.received(B, Synced()) == [(B, Ready())]
+        books.linked(Hello(gateway))
+    assert books.received(A, Synced()) == []
+    assert books.gone(A) == []
+    assert books.received(B, Synced()) == [(B, Ready())]
 
 
 def test_logout() -> None:
     """Who logged out gets no more messages."""
-    dispatcher = linked(A)
-    log_in(dispatcher, a=A1)
-    assert dispatcher.received(A, Logout(array("Q", [A1]))) == []
-    assert dispatcher.received(A, Send(1, [b"a"], [b"m"])) == result(A, 1, 0)
+    books = linked(A)
+    log_in(books, a=A1)
+    assert books.received(A, Logout(array("Q", [A1]))) == []
+    assert books.received(A, send(1, [b"a"], [b"m"])) == result(A, 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ class Delivery:
     shares: list[tuple[int, int]]
 
 
-class DispatchMachine(RuleBasedStateMachine):
+class LedgerMachine(RuleBasedStateMachine):
     """Gateways come, log in, send, acknowledge and die in any order.
 
     The model knows of each SEND which gateways still owe an ACK, so it can tell when
@@ -218,7 +218,7 @@ class DispatchMachine(RuleBasedStateMachine):
 
     @initialize(expected=st.sets(st.integers(1, 3)))
     def start(self, expected: set[int]) -> None:
-        self.dispatcher = Dispatcher(expected)
+        self.books = Books(expected)
         self.missing = set(expected)
         self.numbers["gateway"] = 3
 
@@ -250,7 +250,7 @@ class DispatchMachine(RuleBasedStateMachine):
             gateway = self.numbers["gateway"]
         self.alive.add(gateway)
         self.deliveries[gateway] = []
-        self.dispatcher.linked(Hello(gateway))
+        self.books.linked(Hello(gateway))
 
     @precondition(lambda self: self.alive - self.waiting - self.told)
     @rule(place=places)
@@ -260,7 +260,7 @@ class DispatchMachine(RuleBasedStateMachine):
         gateway = silent[place % len(silent)]
         self.missing.discard(gateway)
         self.waiting.add(gateway)
-        self.check(self.dispatcher.received(gateway, Synced()), [])
+        self.check(self.books.received(gateway, Synced()), [])
 
     @precondition(lambda self: self.alive)
     @rule(place=places, new=some_ids)
@@ -274,7 +274,7 @@ class DispatchMachine(RuleBasedStateMachine):
                 handles.append(handle(gateway, 0, self.numbers["slot"]))
                 self.users[handles[-1]] = id
         frame = Login(handles, [id for id in new if id != b"nobody"])
-        assert self.dispatcher.received(gateway, frame) == [(gateway, LoggedIn(handles))]
+        assert self.books.received(gateway, frame) == [(gateway, LoggedIn(handles))]
 
     @precondition(lambda self: self.users)
     @rule(place=places)
@@ -283,7 +283,7 @@ class DispatchMachine(RuleBasedStateMachine):
         one = sorted(self.users)[place % len(self.users)]
         del self.users[one]
         frame = Logout(array("Q", [one]))
-        assert self.dispatcher.received(one >> ids.GATEWAY_SHIFT, frame) == []
+        assert self.books.received(one >> ids.GATEWAY_SHIFT, frame) == []
 
     @precondition(lambda self: self.alive)
     @rule(place=places, to=some_ids)
@@ -293,7 +293,7 @@ class DispatchMachine(RuleBasedStateMachine):
         self.numbers["batch"] += 1
         messages = [b"%d of %d" % (k, self.numbers["batch"]) for k in range(len(to))]
         sent = Sent(gateway, self.numbers["batch"], [0] * len(to))
-        outgoing = self.dispatcher.received(gateway, Send(sent.batch, to, messages))
+        outgoing = self.books.received(gateway, send(sent.batch, to, messages))
         expected = Counter(
             (one >> ids.GATEWAY_SHIFT, index, one)
             for index, id in enumerate(to)
@@ -306,7 +306,8 @@ class DispatchMachine(RuleBasedStateMachine):
         got = Counter[tuple[int, int, int]]()
         for target, frame in delivers(outgoing).items():
             shares = [
-                (messages.index(m), n) for m, n in zip(frame.messages, frame.counts, strict=True)
+                (messages.index(m), n)
+                for m, n in zip(frame.messages.data, frame.counts, strict=True)
             ]
             handles = iter(frame.handles)
             for index, count in shares:
@@ -330,7 +331,7 @@ class DispatchMachine(RuleBasedStateMachine):
                 delivery.sent.counts[index] -= amount
         delivery.sent.open.discard(gateway)
         frame = Ack(delivery.frame.batch, names)
-        self.check(self.dispatcher.received(gateway, frame), [delivery.sent])
+        self.check(self.books.received(gateway, frame), [delivery.sent])
 
     @precondition(lambda self: self.alive)
     @rule(place=places)
@@ -344,7 +345,7 @@ class DispatchMachine(RuleBasedStateMachine):
         """A gateway that lived when the router started never comes."""
         gateway = min(self.missing - self.alive)
         self.missing.discard(gateway)
-        self.check(self.dispatcher.gone(gateway), [])
+        self.check(self.books.gone(gateway), [])
 
     def end(self, gateway: int) -> None:
         self.alive.discard(gateway)
@@ -359,31 +360,29 @@ class DispatchMachine(RuleBasedStateMachine):
                 delivery.sent.counts[index] -= count
             delivery.sent.open.discard(gateway)
             settled.append(delivery.sent)
-        self.check(self.dispatcher.gone(gateway), settled)
+        self.check(self.books.gone(gateway), settled)
 
     @invariant()
     def ready_when_complete(self) -> None:
         """The map is complete once nobody's logins are awaited."""
-        if hasattr(self, "dispatcher"):
-            assert set(self.dispatcher.missing) == self.missing
-            assert self.dispatcher.ready == (not self.missing)
+        if hasattr(self, "books"):
+            assert set(self.books.missing) == self.missing
+            assert self.books.ready == (not self.missing)
 
     @invariant()
     def only_what_is_under_way_is_kept(self) -> None:
         """As many deliveries are kept as are open."""
-        if hasattr(self, "dispatcher"):
-            assert under_way(self.dispatcher) == sum(map(len, self.deliveries.values()))
+        if hasattr(self, "books"):
+            assert under_way(self.books) == sum(map(len, self.deliveries.values()))
 
     def teardown(self) -> None:
         """Once all gateways are gone, nothing is left."""
         for gateway in list(self.alive):
             self.end(gateway)
-        if hasattr(self, "dispatcher"):
-            assert self.dispatcher._deliveries == {}
-            assert len(self.dispatcher.map) == 0
+        if hasattr(self, "books"):
+            assert not self.books.linked_gateways
+            assert len(self.books.map) == 0
 
 
-DispatchMachine.TestCase.settings = settings(
-    max_examples=200, stateful_step_count=40, deadline=None
-)
-TestDispatch = DispatchMachine.TestCase
+LedgerMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestLedger = LedgerMachine.TestCase

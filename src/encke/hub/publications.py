@@ -1,8 +1,8 @@
 """Publications that wait for their subscribers, in the order in which they go out.
 
-Whoever has the map (dispatch, or the gateway's own router) gets publications in here, takes
-`lookup`s out, has them answered by the friends' store, and gives the answers to `found`, which
-says whom to deliver to. A publication for very many is looked up page by page::
+The hub puts publications in here; `lookup` says what the friends' store is to be asked, and
+`found` makes of its answers whom to deliver to. A publication for very many is looked up page by
+page::
 
     add --> lanes, by turns --> lookup: the first pages of many --> found --> delivered
               ^      |                                                |
@@ -14,10 +14,10 @@ Invariants:
   behind a large one are held until its last page is out. Other lanes go on meanwhile.
 - Lanes have turns of QUANTUM publications: who publishes little waits for others' next few, not
   for all that they have sent. To hold a lane, or release it, takes no longer if very many wait.
-- One lookup is under way at a time; it names at most BATCH first pages and one further page.
+- One lookup is under way at a time; it names at most LOOKUP first pages and one further page.
 - What waits is bounded by whoever adds: by the gateways' windows.
 
-Pure. May import: msgspec.
+Pure. May import: limits, msgspec.
 """
 
 from collections import OrderedDict, deque
@@ -26,23 +26,16 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-FIRST_PAGE = 256
-"""Subscribers looked up with the first page; nearly everyone has fewer."""
+from .limits import FIRST_PAGE, LOOKUP, QUANTUM
 
-BATCH = 128
-"""Publications whose first page is looked up together."""
-
-QUANTUM = 16
-"""Publications of a lane that are looked up before it's another lane's turn."""
-
-Origin = TypeVar("Origin")
+Sent = TypeVar("Sent")
 
 
-class Publication(msgspec.Struct, Generic[Origin]):
-    """A message of `publisher` to everyone subscribed to him, and to himself."""
+class Publication(msgspec.Struct, Generic[Sent]):
+    """A message of `publisher` to everyone subscribed to them, and to themselves."""
 
-    origin: Origin
-    """Whoever added it knows it by `origin` and `index`."""
+    sent: Sent
+    """Whoever added it knows it by `sent` and `index`."""
     index: int
     publisher: bytes
     message: bytes
@@ -51,13 +44,13 @@ class Publication(msgspec.Struct, Generic[Origin]):
     """The last subscriber that was looked up; None: none was."""
 
 
-_Queue = deque[Publication[Origin]]
+_Queue = deque[Publication[Sent]]
 
 
-class Found(msgspec.Struct, Generic[Origin]):
+class Found(msgspec.Struct, Generic[Sent]):
     """A page of a publication: whom it goes to; `last`: there's no other page."""
 
-    publication: Publication[Origin]
+    publication: Publication[Sent]
     ids: Sequence[bytes]
     last: bool
 
@@ -67,14 +60,18 @@ class Found(msgspec.Struct, Generic[Origin]):
         return not self.last or self.publication.after is not None
 
 
-class Publications(Generic[Origin]):
+class Publications(Generic[Sent]):
     """See the module's head."""
 
     def __init__(self) -> None:
-        self._lanes: OrderedDict[Hashable, _Queue[Origin]] = OrderedDict()  # by turns; none empty
-        self._held: dict[Hashable, _Queue[Origin]] = {}  # the same, of lanes behind a large one
-        self._large: _Queue[Origin] = deque()  # have further pages, by turns
-        self._asked: list[Publication[Origin]] = []
+        self._lanes: OrderedDict[Hashable, _Queue[Sent]] = OrderedDict()  # by turns; none empty
+        self._held: dict[Hashable, _Queue[Sent]] = {}  # the same, of lanes behind a large one
+        self._large: _Queue[Sent] = deque()  # have further pages, by turns
+        self._asked: list[Publication[Sent]] = []
+
+    def __bool__(self) -> bool:
+        """Whether there are any, be they looked up just now."""
+        return bool(self._lanes or self._large or self._asked or self._held)
 
     @property
     def large(self) -> bool:
@@ -85,7 +82,7 @@ class Publications(Generic[Origin]):
         """Whether there's something to look up; with `large` also a large one's next page."""
         return not self._asked and bool(self._lanes or (large and self._large))
 
-    def add(self, publications: Iterable[Publication[Origin]]) -> None:
+    def add(self, publications: Iterable[Publication[Sent]]) -> None:
         """Put them behind all others of their lanes."""
         for publication in publications:
             self._lane(publication.lane).append(publication)
@@ -99,9 +96,9 @@ class Publications(Generic[Origin]):
         asked, lanes = self._asked, self._lanes
         if page and self._large:
             asked.append(self._large.popleft())
-        while lanes and len(asked) < BATCH:
+        while lanes and len(asked) < LOOKUP:
             lane, waiting = lanes.popitem(last=False)
-            for _ in range(min(QUANTUM, len(waiting), BATCH - len(asked))):
+            for _ in range(min(QUANTUM, len(waiting), LOOKUP - len(asked))):
                 asked.append(waiting.popleft())
             if waiting:
                 lanes[lane] = waiting
@@ -110,12 +107,12 @@ class Publications(Generic[Origin]):
             for each in asked
         ]
 
-    def found(self, pages: Sequence[tuple[Sequence[bytes], bool]]) -> list[Found[Origin]]:
+    def found(self, pages: Sequence[tuple[Sequence[bytes], bool]]) -> list[Found[Sent]]:
         """The answers to the first `len(pages)` of the lookup: (subscribers, whether there are
         more) each. The others will be in the next lookup."""
         asked, self._asked = self._asked, []
-        answered: list[Found[Origin]] = []
-        again: list[Publication[Origin]] = []
+        answered: list[Found[Sent]] = []
+        again: list[Publication[Sent]] = []
         for publication, (subscribers, more) in zip(asked, pages, strict=False):
             if publication.lane in self._held and publication.after is None:
                 again.append(publication)  # one before it turned out large
@@ -126,7 +123,7 @@ class Publications(Generic[Origin]):
             self._lanes.move_to_end(lane)  # it has had its turn, also if others haven't
         return answered
 
-    def failed(self) -> list[Publication[Origin]]:
+    def failed(self) -> list[Publication[Sent]]:
         """The lookup couldn't be answered; returns its publications, which are given up, and
         with a large one nothing behind it."""
         asked, self._asked = self._asked, []
@@ -135,22 +132,22 @@ class Publications(Generic[Origin]):
                 self._release(publication.lane)
         return asked
 
-    def drop(self, ended: Callable[[Origin], bool]) -> None:
-        """Forget those, not being looked up, whose origin has `ended`."""
+    def drop(self, ended: Callable[[Sent], bool]) -> None:
+        """Forget those, not being looked up, whose Sent has `ended`."""
         for queues in (self._lanes, self._held):
             for waiting in queues.values():
-                staying = [it for it in waiting if not ended(it.origin)]
+                staying = [it for it in waiting if not ended(it.sent)]
                 waiting.clear()
                 waiting.extend(staying)
         for lane in [lane for lane, waiting in self._lanes.items() if not waiting]:
             del self._lanes[lane]
-        for publication in [it for it in self._large if ended(it.origin)]:
+        for publication in [it for it in self._large if ended(it.sent)]:
             self._large.remove(publication)
             self._release(publication.lane)
 
     def _answered(
-        self, publication: Publication[Origin], subscribers: Sequence[bytes], more: bool
-    ) -> Found[Origin]:
+        self, publication: Publication[Sent], subscribers: Sequence[bytes], more: bool
+    ) -> Found[Sent]:
         ids, publisher = subscribers, publication.publisher
         if publisher in ids:
             ids = [id for id in ids if id != publisher]
@@ -166,7 +163,7 @@ class Publications(Generic[Origin]):
             self._release(publication.lane)
         return Found(publication, ids, not more)
 
-    def _ask_again(self, unanswered: list[Publication[Origin]]) -> None:
+    def _ask_again(self, unanswered: list[Publication[Sent]]) -> None:
         """Put these back to where they were: before all others."""
         for publication in reversed(unanswered):
             lane = publication.lane
@@ -184,7 +181,7 @@ class Publications(Generic[Origin]):
             self._lanes[lane] = waiting
             self._lanes.move_to_end(lane, last=False)
 
-    def _lane(self, lane: Hashable) -> "_Queue[Origin]":
+    def _lane(self, lane: Hashable) -> "_Queue[Sent]":
         """What waits in `lane`, to which something is about to be added."""
         waiting = self._held.get(lane)
         if waiting is None:

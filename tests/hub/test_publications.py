@@ -6,13 +6,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from encke.router.publications import (
-    BATCH,
-    FIRST_PAGE,
-    QUANTUM,
-    Publication,
-    Publications,
-)
+from encke.hub.limits import FIRST_PAGE, LOOKUP, QUANTUM
+from encke.hub.publications import Publication, Publications
 
 PAGE = 100
 """Subscribers of a large one's next page."""
@@ -89,19 +84,19 @@ def test_what_was_not_answered_is_asked_again() -> None:
 
 
 def test_a_lookup_is_bounded() -> None:
-    """However many wait, one lookup names BATCH of them."""
+    """However many wait, one lookup names LOOKUP of them."""
     publications: Publications[str] = Publications()
-    add(publications, *[b"alone"] * (BATCH + 1))
-    assert len(publications.lookup(PAGE)) == BATCH
+    add(publications, *[b"alone"] * (LOOKUP + 1))
+    assert len(publications.lookup(PAGE)) == LOOKUP
 
 
 def test_lanes_have_turns() -> None:
     """Who publishes little needn't wait for all that another lane has sent before."""
     publications: Publications[str] = Publications()
-    add(publications, *[b"alone"] * 10 * BATCH, lane=1)
+    add(publications, *[b"alone"] * 10 * LOOKUP, lane=1)
     add(publications, b"few", b"self", lane=2)
     wanted = publications.lookup(PAGE)
-    assert len(wanted) == BATCH
+    assert len(wanted) == LOOKUP
     assert [publisher for publisher, _, _ in wanted[: QUANTUM + 3]] == (
         [b"alone"] * QUANTUM + [b"few", b"self", b"alone"]
     )
@@ -111,7 +106,7 @@ def test_a_lane_that_was_not_answered_is_next() -> None:
     """However little of a lookup is answered, each lane has its turn."""
     publications: Publications[str] = Publications()
     for lane in (1, 2, 3):
-        add(publications, *[b"alone"] * 10 * BATCH, lane=lane)
+        add(publications, *[b"alone"] * 10 * LOOKUP, lane=lane)
     answered = []
     for _ in range(6):
         wanted = publications.lookup(PAGE)
@@ -178,7 +173,7 @@ class PublicationsMachine(RuleBasedStateMachine):
         wanted = self.publications.lookup(PAGE)
         assert wanted
         for found in self.publications.found(answer(wanted, size)[:part]):
-            number, lane = found.publication.origin, found.publication.lane
+            number, lane = found.publication.sent, found.publication.lane
             assert isinstance(lane, int)
             assert self.added[lane][0][0] == number, "out of order"
             self.got[number] += found.ids
@@ -192,7 +187,7 @@ class PublicationsMachine(RuleBasedStateMachine):
     def fail(self) -> None:
         """The store is away."""
         self.publications.lookup(PAGE)
-        given_up = {it.origin for it in self.publications.failed()}
+        given_up = {it.sent for it in self.publications.failed()}
         for lane in self.added:
             self.added[lane] = [it for it in self.added[lane] if it[0] not in given_up]
         for number in given_up:

@@ -1,5 +1,6 @@
-"""The router's map, against two plain dicts."""
+"""The map, and what the hub makes of it for messages, against two plain dicts."""
 
+from array import array
 from collections.abc import Sequence
 
 import pytest
@@ -8,8 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from encke import ids
+from encke.hub.hub import Delivery, Hub, Sent
+from encke.hub.map import RouterMap
 from encke.ids import handle
-from encke.router.map import Batch, RouterMap
+from encke.wire.message import Messages
 
 FIRST_OF_ALL = handle(0, 0, 0)
 """A handle that is 0: no number means "none"."""
@@ -18,16 +21,35 @@ Deliveries = dict[int, list[tuple[int, bytes, set[int]]]]
 """Gateway -> (position in the call, message, handles), in the order of the batch."""
 
 
-def spread(batches: dict[int, Batch]) -> Deliveries:
+def send_many(hub: Hub, ids: Sequence[bytes], messages: Sequence[bytes]) -> Deliveries:
+    """What the hub makes of `messages[k]` for `ids[k]`, with its counts; then it's done with."""
+    sent = Sent("a sender", array("I", bytes(4 * len(ids))))
+    hub.send(sent, Messages(list(ids), list(messages)))
+    deliveries = list(hub.deliveries)
+    hub.deliveries.clear()
+    assert len({it.gateway for it in deliveries}) == len(deliveries)
+    result = spread({it.gateway: it for it in deliveries})
+    for index, count in enumerate(sent.counts):
+        found = (some for each in result.values() for at, _, some in each if at == index)
+        assert count == sum(map(len, found))
+    for delivery in deliveries:
+        assert not hub.concluded
+        hub.settle(delivery)
+    assert hub.concluded == [sent]
+    hub.concluded.clear()
+    return result
+
+
+def spread(batches: dict[int, Delivery]) -> Deliveries:
     """`batches` as (position, message, handles); checks that their columns fit together."""
     result: Deliveries = {}
     for gateway, batch in batches.items():
         assert len(batch.messages) == len(batch.counts) == len(batch.indexes) > 0
-        assert sum(batch.counts) == len(batch.handles)
+        assert sum(batch.counts) == len(batch.handles) == batch.size
         assert list(batch.indexes) == sorted(set(batch.indexes))
         handles = iter(batch.handles)
         result[gateway] = []
-        columns = zip(batch.indexes, batch.messages, batch.counts, strict=True)
+        columns = zip(batch.indexes, batch.messages.data, batch.counts, strict=True)
         for index, message, count in columns:
             some = [next(handles) for _ in range(count)]
             assert len(set(some)) == count > 0
@@ -44,7 +66,8 @@ class MapMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.map = RouterMap()
+        self.hub = Hub()
+        self.map = self.hub.map
         self.handles: dict[bytes, set[int]] = {}
         self.ids: dict[int, set[bytes]] = {}
 
@@ -96,12 +119,12 @@ class MapMachine(RuleBasedStateMachine):
     def send_many(self, sent_to: list[bytes]) -> None:
         """Each message goes to exactly the connections of its id, grouped by gateway, in order."""
         messages = [b"%d" % number for number in range(len(sent_to))]
-        assert spread(self.map.send_many(sent_to, messages)) == self.expected(sent_to, messages)
+        assert send_many(self.hub, sent_to, messages) == self.expected(sent_to, messages)
 
     @rule(id=some_ids)
     def send(self, id: bytes) -> None:
         """A single message is a batch of one."""
-        assert spread(self.map.send(id, b"m")) == self.expected([id], [b"m"])
+        assert send_many(self.hub, [id], [b"m"]) == self.expected([id], [b"m"])
 
     def expected(self, sent_to: Sequence[bytes], messages: Sequence[bytes]) -> Deliveries:
         result: Deliveries = {}
@@ -142,17 +165,18 @@ TestMap = MapMachine.TestCase
 
 def test_nobody() -> None:
     """A send to nobody goes nowhere."""
-    assert RouterMap().send(b"1", b"m") == {}
-    assert RouterMap().send_many([], []) == {}
+    assert send_many(Hub(), [b"1"], [b"m"]) == {}
+    assert send_many(Hub(), [], []) == {}
     assert RouterMap().find(b"1") is None
 
 
 def test_the_handle_zero() -> None:
     """The handle that is 0 is a handle as any other."""
-    router = RouterMap()
+    hub = Hub()
+    router = hub.map
     router.login(b"1", FIRST_OF_ALL)
     assert router.find(b"1") == 0
-    assert spread(router.send(b"1", b"m")) == {0: [(0, b"m", {0})]}
+    assert send_many(hub, [b"1"], [b"m"]) == {0: [(0, b"m", {0})]}
     assert router.logout(FIRST_OF_ALL)
     assert router.find(b"1") is None
 
@@ -171,20 +195,22 @@ def test_a_stale_handle_reaches_nobody() -> None:
 
 def test_login_twice_is_once() -> None:
     """A message goes once to a connection that logged in twice under one id."""
-    router = RouterMap()
+    hub = Hub()
+    router = hub.map
     router.login(b"a", handle(1, 1, 1))
     router.login(b"a", handle(1, 1, 1))
     assert router.logins == 1
-    assert spread(router.send(b"a", b"m")) == {1: [(0, b"m", {handle(1, 1, 1)})]}
+    assert send_many(hub, [b"a"], [b"m"]) == {1: [(0, b"m", {handle(1, 1, 1)})]}
 
 
 def test_the_batches_of_two_gateways() -> None:
     """Each gateway gets its share: a message once, with all its handles there, in order."""
-    router = RouterMap()
+    hub = Hub()
+    router = hub.map
     here, there, too = handle(1, 1, 4), handle(2, 1, 4), handle(2, 1, 5)
     router.login_many([b"a", b"a", b"a", b"b"], [here, there, too, there])
-    batches = router.send_many([b"a", b"x", b"b", b"a"], [b"0", b"1", b"2", b"3"])
-    assert spread(batches) == {
+    sent = send_many(hub, [b"a", b"x", b"b", b"a"], [b"0", b"1", b"2", b"3"])
+    assert sent == {
         1: [(0, b"0", {here}), (3, b"3", {here})],
         2: [(0, b"0", {there, too}), (2, b"2", {there}), (3, b"3", {there, too})],
     }

@@ -1,8 +1,9 @@
 """The router's map: which connections a user id is logged in on.
 
-Three verbs, after the article: `login(id, handle)`, `logout(handle)`, `send(id,
-message)`. One handle may be logged in under several ids, one id may have several
-handles. At a million users the map takes about 140 bytes a user::
+Two of the article's three verbs: `login(id, handle)` and `logout(handle)`. The third,
+`send(id, message)`, is the hub's, which asks `find(id)`. One handle may be logged in under
+several ids, one id may have several handles. At a million users the map takes about 140
+bytes a user::
 
     _handles   dict  id (bytes) ----> handle (int)            one connection
                                   \\-> (handle, handle, ...)   several
@@ -18,26 +19,9 @@ ends what the older one was logged in under.
 Pure. May import: ids.
 """
 
-import sys
-from array import array
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-
-import msgspec
+from collections.abc import Callable, Iterable, Iterator
 
 from ..ids import GATEWAY_SHIFT, SLOT_MASK
-
-
-class Batch(msgspec.Struct, gc=False):
-    """Messages for one gateway: `messages[k]` goes to the next `counts[k]` of `handles`.
-
-    `indexes[k]` is the position that message had in the call of `send_many`.
-    """
-
-    messages: list[bytes]
-    counts: "array[int]"
-    handles: "array[int]"
-    indexes: "array[int]"
 
 
 class RouterMap:
@@ -115,66 +99,6 @@ class RouterMap:
                     self._remove(id, lambda handle: handle >> GATEWAY_SHIFT == gateway)
         return ended
 
-    def send(self, id: bytes, message: bytes) -> dict[int, Batch]:
-        """Whom `message` goes to: a batch for each gateway concerned, none if nobody is there."""
-        return self.send_many((id,), (message,))
-
-    def send_many(self, ids: Sequence[bytes], messages: Sequence[bytes]) -> dict[int, Batch]:
-        """Whom `messages[k]`, meant for `ids[k]`, go to: a batch for each gateway concerned.
-
-        Within a batch the messages keep their order.
-        """
-        return self.send_some(ids, messages, 0, sys.maxsize)[0]
-
-    def send_some(
-        self, ids: Sequence[bytes], messages: Sequence[bytes], start: int, limit: int
-    ) -> tuple[dict[int, Batch], int]:
-        """As `send_many`, from message `start` on until more than `limit` handles are named.
-
-        Returns the batches, and where to go on: the number of messages, if at the end.
-        """
-        groups: dict[int, tuple[list[int], list[int]]] = {}  # gateway -> indexes, handles
-        end = len(messages)
-        for index, found in enumerate(map(self.find, ids[start:] if start else ids), start):
-            if isinstance(found, int):  # the usual case, without a loop
-                group = groups.get(found >> GATEWAY_SHIFT)
-                if group is None:
-                    group = groups[found >> GATEWAY_SHIFT] = ([], [])
-                group[0].append(index)
-                group[1].append(found)
-                limit -= 1
-            elif found is None:
-                continue
-            else:
-                limit -= len(found)
-                for handle in found:
-                    group = groups.setdefault(handle >> GATEWAY_SHIFT, ([], []))
-                    group[0].append(index)
-                    group[1].append(handle)
-            if limit < 0:
-                end = index + 1
-                break
-        return {gateway: _batch(messages, *group) for gateway, group in groups.items()}, end
-
-    def spread(
-        self, audiences: Iterable[Iterable[bytes]], messages: Sequence[bytes]
-    ) -> dict[int, Batch]:
-        """A batch for each gateway concerned, if `messages[k]` goes to all connections of all ids
-        in `audiences[k]`."""
-        groups: dict[int, tuple[list[int], list[int]]] = {}  # gateway -> indexes, handles
-        find = self.find
-        for index, ids in enumerate(audiences):
-            for found in map(find, ids):
-                if found is None:
-                    continue
-                for handle in (found,) if isinstance(found, int) else found:
-                    group = groups.get(handle >> GATEWAY_SHIFT)
-                    if group is None:
-                        group = groups[handle >> GATEWAY_SHIFT] = ([], [])
-                    group[0].append(index)
-                    group[1].append(handle)
-        return {gateway: _batch(messages, *group) for gateway, group in groups.items()}
-
     def ids(self) -> list[bytes]:
         """All user ids with at least one connection, as they are now."""
         return list(self._handles)
@@ -217,17 +141,6 @@ class RouterMap:
                 self.changes[id] = False
         else:
             self._handles[id] = left if len(left) > 1 else left[0]
-
-
-def _batch(messages: Sequence[bytes], indexes: list[int], handles: list[int]) -> Batch:
-    """The batch in which message `indexes[k]` goes to `handles[k]`; `indexes` ascend."""
-    counts = array("I", [1]) * len(indexes)
-    each = indexes
-    if len(set(indexes)) < len(indexes):  # someone has several connections here
-        by_index = Counter(indexes)
-        counts, each = array("I", by_index.values()), list(by_index)
-    each_message = [messages[index] for index in each]
-    return Batch(each_message, counts, array("Q", handles), array("I", each))
 
 
 def _each(held: bytes | tuple[bytes, ...]) -> Iterator[bytes]:

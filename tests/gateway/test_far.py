@@ -16,19 +16,21 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from reactor.turning import run_until
 
 from encke.gateway.columns import Columns
+from encke.gateway.far import FarRouter
 from encke.gateway.life import FREE, LOGGING_IN
-from encke.gateway.link import LinkedRouter
 from encke.gateway.port import Delivery, Target
+from encke.hub.hub import Hub
 from encke.reactor.loop import Reactor
-from encke.router.dispatch import Dispatcher
-from encke.wire.link import FrameReader
+from encke.router.ledger import Ledger
+from encke.router.others import Others
+from encke.wire.link import Frame, FrameReader
 from encke.wire.message import Messages, Verb
 
 GATEWAY = 3
 
 
 class Rows:
-    """A gateway's connections, as far as logins go (port.Client)."""
+    """A gateway's connections, as far as logins go (port.Holder)."""
 
     def __init__(self) -> None:
         self.columns = Columns(GATEWAY)
@@ -77,8 +79,9 @@ class LinkMachine(RuleBasedStateMachine):
         self.listener.bind(path)
         self.listener.listen()
         self.reactor = Reactor()
-        self.router = LinkedRouter(self.reactor, path, GATEWAY, window=1024)
-        self.rows = self.router.client = Rows()
+        self.router = FarRouter(self.reactor, path, GATEWAY, window=1024)
+        self.rows = self.router.holder = Rows()
+        self.sent: list[Frame] = []  # by the router: nobody reads it
         self.link()
 
     def link(self) -> None:
@@ -88,7 +91,10 @@ class LinkMachine(RuleBasedStateMachine):
         self.end, _ = self.listener.accept()
         self.end.setblocking(False)
         self.reader = FrameReader()
-        self.dispatcher = Dispatcher(peers=NoPeers())
+        self.map = (hub := Hub()).map
+        self.map.changes = {}
+        self.ledger = Ledger(hub, others=Others(hub, NoPeers()))
+        self.ledger.linked(GATEWAY, self.sent.append)
         self.interest: set[bytes] = set()
         self.turn()
 
@@ -118,10 +124,9 @@ class LinkMachine(RuleBasedStateMachine):
             frames = self.reader.feed(self.end.recv(1 << 20))
         except BlockingIOError:
             frames = []
-        for frame in frames:
-            self.dispatcher.received(GATEWAY, frame)
+        self.ledger.received(GATEWAY, frames)
         there = sorted((id, handle) for handle, id in self.rows.logins())
-        router = self.dispatcher.map
+        router = self.map
         found = {id: router.find(id) for id in router.ids()}
         assert there == sorted(
             (id, handle)

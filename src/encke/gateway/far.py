@@ -1,4 +1,4 @@
-"""The router in a process of its own, over a link.
+"""The far end of the port: the router is a process of its own, over a link.
 
 What is asked during a turn gathers here and leaves at its end as one frame of a kind.
 When the link breaks, senders whose messages were under way are told that they
@@ -10,13 +10,13 @@ Invariants: frames leave in the order LOGIN, LOGOUT, SEND, so that who logs in a
 within a turn ends up logged out; and a row that was freed and taken within one logged in,
 since a LOGOUT ends its own generation only. `full` bounds what is under way.
 
-May import: port, reactor, wire.link.
+May import: port, reactor, wire.
 """
 
 import socket
 from array import array
-from collections.abc import Mapping, Sequence
-from itertools import accumulate, chain, islice, pairwise
+from collections.abc import Mapping
+from itertools import chain
 from types import MappingProxyType
 
 import msgspec
@@ -36,8 +36,8 @@ from ..wire.link import (
     Send,
     Synced,
 )
-from ..wire.message import SEND, Messages, Order, Status, Verb
-from .port import Client, Sender, Target
+from ..wire.message import OVERHEAD, SEND, Messages, Order, Verb
+from .port import Holder, Sender, targets, tell
 
 CUT = 1024 * 1024
 """Bytes of messages after which a SEND leaves before the turn's end."""
@@ -49,6 +49,8 @@ of them share a write, as with senders' NDJSON (requests.BULK_SIZE); but all els
 LOGINS_A_FRAME = 10_000
 """Logins after a new link are cut into frames of so many."""
 
+_SENT = Messages([], [])
+
 
 class _Batch(msgspec.Struct):
     """A SEND that gathers, or is under way: who sent how many of its messages."""
@@ -56,18 +58,10 @@ class _Batch(msgspec.Struct):
     order: Order
     senders: list[tuple[Sender, int]]
     messages: Messages
-    size: int = 0
-
-    def lanes(self) -> "array[int]":
-        """Each message's, if their order is a matter of lanes."""
-        lanes = array("I")
-        if self.order.verb is Verb.PUBLISH:
-            for sender, messages in self.senders:
-                lanes.extend([sender.lane] * messages)
-        return lanes
+    size: int
 
 
-class LinkedRouter:
+class FarRouter:
     """A port.Router over a Unix socket."""
 
     users = 0
@@ -88,7 +82,7 @@ class LinkedRouter:
         self._login_handles = array("Q")
         self._logout_handles = array("Q")
         self.available = False
-        self.client: Client
+        self.holder: Holder
 
     def login(self, handle: int, id: bytes) -> None:
         if self._channel is not None:
@@ -103,14 +97,17 @@ class LinkedRouter:
         if not self.available:
             sender.failed(len(messages))
             return
+        data = messages.data
+        size = sum(map(len, data)) + OVERHEAD * len(data)
         batch = self._gathering.get(order)
         if batch is None:
-            batch = self._gathering[order] = _Batch(order, [], Messages([], []))
-        size = messages.size
-        batch.senders.append((sender, len(messages)))
-        batch.messages.to += messages.to
-        batch.messages.data += messages.data
-        batch.size += size
+            batch = _Batch(order, [(sender, len(data))], messages, size)
+            self._gathering[order] = batch
+        else:
+            batch.senders.append((sender, len(data)))
+            batch.messages.to += messages.to
+            batch.messages.data += data
+            batch.size += size
         self._bytes_under_way += size
         self.full = self._bytes_under_way >= self._window
         if batch.size >= CUT:
@@ -128,7 +125,8 @@ class LinkedRouter:
             self._logout_handles = array("Q")
         for order in tuple(self._gathering):
             self._send_gathered(order)
-        channel.flush()
+        if channel.frames:
+            channel.flush()
 
     def tick(self) -> None:
         if self._channel is None:
@@ -138,17 +136,12 @@ class LinkedRouter:
         assert self._channel is not None
         batch = self._gathering.pop(order)
         number = self._next_batch = (self._next_batch + 1) & 0xFFFFFFFF
-        self._channel.send(
-            Send(
-                number,
-                batch.messages.to,
-                batch.messages.data,
-                order.verb,
-                order.wait,
-                batch.lanes(),
-            )
-        )
-        batch.messages = Messages([], [])
+        lanes = array("I")
+        if order.verb is Verb.PUBLISH:
+            for sender, messages in batch.senders:
+                lanes.extend([sender.lane] * messages)
+        self._channel.send(Send(number, batch.messages, order, lanes))
+        batch.messages = _SENT  # the frame has them
         self._under_way[number] = batch
 
     def _connect(self) -> None:
@@ -164,7 +157,7 @@ class LinkedRouter:
         )
         channel.send(Hello(self._gateway))
         handles, ids = array("Q"), []
-        for handle, id in self.client.logins():
+        for handle, id in self.holder.logins():
             handles.append(handle)
             ids.append(id)
             if len(ids) == LOGINS_A_FRAME:
@@ -175,65 +168,41 @@ class LinkedRouter:
         channel.send(Synced())
 
     def _received(self, frames: list[Frame]) -> None:
+        channel = self._channel
+        assert channel is not None
         for frame in frames:
-            match frame:
-                case Deliver():
-                    self._deliver(frame)
-                case Result():
-                    self._settle(frame)
-                case LoggedIn():
-                    self.client.logged_in(frame.handles)
-                case Ready():
-                    self.available = True
-                case _:
-                    pass  # a frame that only gateways send
+            if isinstance(frame, Deliver):
+                handles = frame.handles
+                usual = len(handles) == len(frame.counts)  # nobody has several connections here
+                _, missed = self.holder.deliver(
+                    frame.messages, handles if usual else targets(frame.counts, handles)
+                )
+                names = array("I", chain.from_iterable(missed.items()))
+                channel.send(Ack(frame.batch, names))  # leaves after the turn's writes
+            elif isinstance(frame, Result):
+                self._settle(frame)
+            elif isinstance(frame, LoggedIn):
+                self.holder.logged_in(frame.handles)
+            elif isinstance(frame, Ready):
+                self.available = True
         if self.full and self._bytes_under_way < self._window:
             self._make_room()
-
-    def _deliver(self, frame: Deliver) -> None:
-        targets: Sequence[Target] = frame.handles
-        if len(frame.handles) > len(frame.messages):  # someone has several connections here
-            ends = accumulate(frame.counts, initial=0)
-            targets = [frame.handles[start:end] for start, end in pairwise(ends)]
-        _, missed = self.client.deliver(Messages([], frame.messages, frame.publishers), targets)
-        assert self._channel is not None
-        # leaves after the turn's writes
-        self._channel.send(Ack(frame.batch, array("I", chain.from_iterable(missed.items()))))
 
     def _settle(self, frame: Result) -> None:
         batch = self._under_way.pop(frame.batch, None)
         if batch is None:
             return  # sent before the link broke: it has failed
         self._bytes_under_way -= batch.size
-        if frame.statuses:
-            self._settle_each(batch, frame)
-            return
-        start = 0
+        start, counts, statuses = 0, frame.counts, frame.statuses
         for sender, messages in batch.senders:
-            if messages == 1:
-                delivered = frame.counts[start]
+            end = start + messages
+            if statuses:  # not all is OK, or it's a node in a cluster
+                tell(sender, counts[start:end], statuses[start:end], 1)
+            elif messages == 1:
+                sender.settled(1, counts[start], 1)
             else:
-                delivered = sum(frame.counts[start : start + messages])
-            start += messages
-            sender.settled(messages, delivered, messages)
-
-    def _settle_each(self, batch: _Batch, frame: Result) -> None:
-        """Tell the senders of a batch in which not all is OK, or of a node in a cluster."""
-        outcomes = zip(frame.counts, frame.statuses, strict=True)
-        for sender, messages in batch.senders:
-            settled = delivered = forwarded = 0
-            failures: dict[Status, int] = {}
-            for count, status in islice(outcomes, messages):
-                if status == Status.OK or (status == Status.UNFORWARDED and count):
-                    settled += 1
-                    delivered += count
-                    forwarded += status == Status.OK
-                else:
-                    failures[Status(status)] = failures.get(Status(status), 0) + 1
-            if settled:
-                sender.settled(settled, delivered, forwarded)
-            for why, failed in failures.items():
-                sender.failed(failed, why)
+                sender.settled(messages, sum(counts[start:end]), messages)
+            start = end
 
     def _lost(self) -> None:
         """The router died: what was under way has failed, what was gathering too."""
@@ -251,4 +220,4 @@ class LinkedRouter:
 
     def _make_room(self) -> None:
         self.full = False
-        self.client.resume()
+        self.holder.resume()
