@@ -21,7 +21,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from .cluster.credentials import read
-from .cluster.options import LinkOptions
+from .cluster.options import NatsOptions
 from .cluster.servers import Server, parse
 from .errors import FrameError, Interrupted, SendError, Unreachable
 from .wire import nodes
@@ -102,7 +102,7 @@ def _seen(said: Heartbeat, before: Seen | None) -> Seen:
 
 
 @contextlib.asynccontextmanager
-async def connected(options: LinkOptions) -> AsyncIterator[Client]:
+async def connected(options: NatsOptions) -> AsyncIterator[Client]:
     """A connection to the first of the servers that takes us; it isn't made anew.
 
     Raises BadSettings, and Unreachable if there is none.
@@ -123,7 +123,7 @@ async def connected(options: LinkOptions) -> AsyncIterator[Client]:
     raise Unreachable(" ".join(reasons))
 
 
-async def connect(options: LinkOptions, servers: list[Server], *, for_ever: bool) -> Client:
+async def connect(options: NatsOptions, servers: list[Server], *, for_ever: bool) -> Client:
     """Connect to one of `servers`; with `for_ever` it tries until it can, and again after a loss.
 
     Raises BadSettings, and Unreachable.
@@ -169,7 +169,7 @@ async def connect(options: LinkOptions, servers: list[Server], *, for_ever: bool
     return client
 
 
-async def see(options: LinkOptions, prefix: str) -> list[Seen]:
+async def see(options: NatsOptions, prefix: str) -> list[Seen]:
     """The nodes that are there; takes two heartbeats, for the rates.
 
     Raises BadSettings and Unreachable.
@@ -182,7 +182,7 @@ async def see(options: LinkOptions, prefix: str) -> list[Seen]:
 
 
 async def ask(
-    options: LinkOptions, prefix: str, verb: Verb, id: bytes, message: bytes, patience: float
+    options: NatsOptions, prefix: str, verb: Verb, id: bytes, message: bytes, patience: float
 ) -> Told:
     """Let all nodes take `message`, and say how many connections got it.
 

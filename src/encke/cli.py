@@ -27,7 +27,7 @@ from .tools.settings_page import settings as described_settings
 from .version import VERSION
 
 if TYPE_CHECKING:
-    from .cluster.options import LinkOptions
+    from .cluster.options import NatsOptions
 
 USAGE = 2
 INTERRUPTED = 130
@@ -271,8 +271,8 @@ def publish(
     print(f"delivered to {_connections(delivered)}{nobody}", flush=True)
 
 
-def _link_options(servers: str, credentials: str, ca: str, certificate: str) -> "LinkOptions":
-    options: LinkOptions = importlib.import_module("encke.cluster.options").LinkOptions(
+def _link_options(servers: str, credentials: str, ca: str, certificate: str) -> "NatsOptions":
+    options: NatsOptions = importlib.import_module("encke.cluster.options").NatsOptions(
         servers=servers,
         credentials=credentials,
         tls_ca=ca,
@@ -283,7 +283,7 @@ def _link_options(servers: str, credentials: str, ca: str, certificate: str) -> 
     return options
 
 
-def _ask(verb: str, id: str, message: bytes, options: "LinkOptions", prefix: str) -> int:
+def _ask(verb: str, id: str, message: bytes, options: "NatsOptions", prefix: str) -> int:
     """Let all nodes take it; returns how many connections got it."""
     user = user_id(id)
     bystander = _bystander()

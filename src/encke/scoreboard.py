@@ -44,7 +44,7 @@ class Field(enum.IntEnum):
     USERS = enum.auto()  # router: user ids with at least one connection
     LOGINS_HELD = enum.auto()  # router: (user id, connection) pairs
     QUEUED_BYTES = enum.auto()  # waiting for slow clients
-    NATS_LINK = enum.auto()  # router: 0 without a cluster, else 1 + cluster.link.State
+    NATS_LINK = enum.auto()  # router: a NatsLink
     NODES = enum.auto()  # router: other nodes that it knows
     NODE = enum.auto()  # router: the node's own name among them, a number of 48 bits
     # counters
@@ -81,6 +81,20 @@ class State(enum.IntEnum):
     STARTING = 1
     READY = 2
     DRAINING = 3
+
+
+class NatsLink(enum.IntEnum):
+    """Where the link to NATS is in its life (`cluster/uplink`); its names are those of the
+    control port too."""
+
+    NONE = 0
+    """The node is alone."""
+    AWAY = 1
+    CONNECTING = 2
+    RESTORING = 3
+    READY = 4
+    """The node is joined to the others."""
+    CLOSED = 5
 
 
 class Row:

@@ -5,25 +5,26 @@ from typing import Protocol
 
 from reactor.turning import run_until
 
-from encke.cluster.link import Link, State
-from encke.cluster.options import LinkOptions
+from encke.cluster.options import NatsOptions
+from encke.cluster.uplink import Uplink
 from encke.reactor.loop import Reactor
+from encke.scoreboard import NatsLink
 from encke.wire.nats import Message
 
-OPTIONS = LinkOptions(name="test", silence=0.9, connect_timeout=2.0, retry_limit=0.4)
+OPTIONS = NatsOptions(name="test", silence=0.9, connect_timeout=2.0, retry_limit=0.4)
 
 
 class Member:
     """A link and its owner."""
 
     def __init__(
-        self, reactor: Reactor, options: LinkOptions, *subjects: bytes, start: bool = True
+        self, reactor: Reactor, options: NatsOptions, *subjects: bytes, start: bool = True
     ) -> None:
         self.reactor = reactor
         self.subjects = dict.fromkeys(subjects)
         self.messages: list[Message] = []
         self.events: list[str] = []
-        self.link = Link(reactor, options, self)
+        self.link = Uplink(reactor, options, self)
         if start:
             self.link.start()
 
@@ -45,10 +46,10 @@ class Member:
     # what tests do
 
     def until_ready(self) -> None:
-        run_until(self.reactor, lambda: self.link.state is State.READY)
+        run_until(self.reactor, lambda: self.link.state is NatsLink.READY)
 
     def until_away(self) -> None:
-        run_until(self.reactor, lambda: self.link.state is State.AWAY)
+        run_until(self.reactor, lambda: self.link.state is NatsLink.AWAY)
 
     def subscribe(self, *subjects: bytes) -> None:
         """Subscribe, as at a login, and wait until the server has done so."""

@@ -7,10 +7,10 @@ from typing import Protocol
 
 from reactor.turning import run_until
 
-from encke.cluster.link import State
-from encke.cluster.options import LinkOptions
+from encke.cluster.options import NatsOptions
 from encke.cluster.peers import Peers
 from encke.reactor.loop import Reactor
+from encke.scoreboard import NatsLink
 from encke.wire.message import Verb
 from encke.wire.nodes import Figures
 from encke.wire.subjects import Subjects
@@ -22,7 +22,7 @@ class Router:
     def __init__(
         self,
         reactor: Reactor,
-        options: LinkOptions,
+        options: NatsOptions,
         *ids: bytes,
         timeout: float = 5.0,
         patience: float = 5.0,
@@ -100,10 +100,10 @@ class Router:
         self.peers.link.write()
 
     def until_ready(self) -> None:
-        run_until(self.reactor, lambda: self.peers.link.state is State.READY)
+        run_until(self.reactor, lambda: self.peers.link.state is NatsLink.READY)
 
     def until_away(self) -> None:
-        run_until(self.reactor, lambda: self.peers.link.state is not State.READY)
+        run_until(self.reactor, lambda: self.peers.link.state is not NatsLink.READY)
 
     def until_reached(self, *handles: int) -> None:
         run_until(self.reactor, lambda: self.reached.issuperset(handles))
@@ -118,8 +118,8 @@ class Router:
 
     def until_settled(self) -> None:
         """Wait until it must have heard of everyone."""
-        settled = self.peers._settled_at
-        run_until(self.reactor, lambda: self.peers._ticked > settled)
+        settled = self.peers._pulse.settled_at
+        run_until(self.reactor, lambda: self.peers._pulse._ticked > settled)
 
 
 class Joined(Protocol):

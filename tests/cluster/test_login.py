@@ -185,7 +185,7 @@ def test_files_of_no_use(
         error := capfd.readouterr().err
     )
     assert str(path) in error
-    assert member.link._pause(refused=True) >= 30
+    assert member.link._retries.pause(servers=1, refused=True) >= 30
 
 
 def test_bad_urls_are_found_at_once(join: Join) -> None:

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from reactor.turning import run_until
 
 from bench.servers.nats import NatsServer
-from encke.cluster.link import State
 from encke.reactor.loop import Reactor
+from encke.scoreboard import NatsLink
 from encke.wire import nats
 from encke.wire.message import Verb
 from encke.wire.subjects import Subjects
@@ -45,7 +45,7 @@ def test_a_turns_logins_are_one_question(shared: NatsServer, node: Joined) -> No
     for number in range(1000, 2000):
         here.login(b"%d" % number, number)
         here.turn()
-    assert len(here.peers.link._under_way) == 1
+    assert len(here.peers.link._flushes) == 1
     here.until_reached(*range(2000))
 
 
@@ -74,7 +74,7 @@ def test_logins_wait_for_nats(tmp_path: Path, node: Joined) -> None:
         assert here.reached == set()
         server.start()
         here.until_reached(1)
-        assert here.peers.link.state is State.READY
+        assert here.peers.link.state is NatsLink.READY
         with NatsPy(server.url) as peer:
             for user in ("leaver", "old", "new"):
                 peer.do(peer.client.publish(f"encke.user.{user}", b"hi"))

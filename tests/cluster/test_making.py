@@ -7,8 +7,8 @@ import pytest
 from reactor.turning import run_until
 
 from bench.servers.nats import NatsServer
-from encke.cluster.link import State
 from encke.reactor.loop import Reactor
+from encke.scoreboard import NatsLink
 
 from .member import Join
 from .scripted import INFO, Scripted
@@ -106,18 +106,18 @@ def test_the_next_server_is_tried_at_once(reactor: Reactor, join: Join, shared: 
 def test_attempts_become_rarer(reactor: Reactor, join: Join) -> None:
     """The pauses between attempts grow to the limit, and are of random length."""
     member = join("127.0.0.1:9", ready=False, start=False, retry_limit=5.0)
-    link = member.link
+    retries = member.link._retries
     pauses = []
     for failures in range(12):
-        link._failures = failures
-        pauses.append([link._pause(refused=False) for _ in range(200)])
+        retries.failures = failures
+        pauses.append([retries.pause(servers=1, refused=False) for _ in range(200)])
     assert max(pauses[0]) <= 0.1
     for failures, some in enumerate(pauses[1:], 1):
         longest = min(5.0, 0.1 * 2**failures)
         assert longest / 2 <= min(some) < max(some) <= longest
         assert max(some) - min(some) > longest / 4
-    link._failures = 1
-    assert link._pause(refused=True) >= 2.5
+    retries.failures = 1
+    assert retries.pause(servers=1, refused=True) >= 2.5
 
 
 # names
@@ -190,5 +190,5 @@ def test_a_slow_name_server_keeps_nobody_waiting(
     answer.set()
     assert ended.wait(10)
     assert other.flushed()
-    assert member.link.state is State.CLOSED
+    assert member.link.state is NatsLink.CLOSED
     assert member.link.tally.failed == 1

@@ -16,9 +16,9 @@ from reactor.turning import run_until
 from system.node import until
 
 from bench.servers.nats import NatsServer
-from encke.cluster import peers as peers_module
-from encke.cluster.link import State
+from encke.cluster import pulse
 from encke.reactor.loop import Reactor
+from encke.scoreboard import NatsLink
 from encke.wire import nodes
 from encke.wire.message import Verb
 
@@ -150,7 +150,7 @@ def test_answers_while_interest_is_restored(
     tmp_path: Path, node: Joined, reactor: Reactor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A node that is being joined can't publish yet; what it is asked it answers a bit later."""
-    monkeypatch.setattr("encke.cluster.link.SLICE", 10)
+    monkeypatch.setattr("encke.cluster.uplink.RESTORED_AT_ONCE", 10)
     with NatsServer(tmp_path) as server, NatsPy(server.url) as peer:
         answers: list[bytes] = []
 
@@ -164,7 +164,7 @@ def test_answers_while_interest_is_restored(
 
         own = server.subscriptions()
         router = node(server.url, *(b"%d" % number for number in range(100)), ready=False)
-        run_until(reactor, lambda: router.peers.link.state is State.RESTORING)
+        run_until(reactor, lambda: router.peers.link.state is NatsLink.RESTORING)
         router.turn()
         until(lambda: server.subscriptions() >= own + 10, "the first slice is processed")
         peer.do(ask())
@@ -172,7 +172,7 @@ def test_answers_while_interest_is_restored(
         linked = router.peers.linked
 
         def look() -> None:
-            held.append(len(router.peers._held))
+            held.append(len(router.peers._answers._held))
             linked()
 
         router.peers.linked = look  # type: ignore[method-assign]
@@ -326,7 +326,7 @@ def test_who_was_stopped_calls_nobody_lost(
 ) -> None:  # fmt: skip
     """A process that didn't run for longer than the silence can't know who is silent."""
     monkeypatch.setattr("encke.cluster.members.SILENCE", 1.2)
-    monkeypatch.setattr(peers_module, "SILENCE", 1.2)
+    monkeypatch.setattr(pulse, "SILENCE", 1.2)
     here = node(shared.url)
     with process(shared.url):
         here.until_knows(1)

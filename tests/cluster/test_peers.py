@@ -11,7 +11,7 @@ from nats.errors import NoRespondersError
 from reactor.turning import run_until
 
 from bench.servers.nats import NatsServer
-from encke.cluster import peers as peers_module
+from encke.cluster import arrivals, complaints, forwarding
 from encke.reactor.loop import Reactor
 from encke.wire import nodes
 from encke.wire.message import Status, Verb
@@ -145,11 +145,11 @@ def test_any_client_asks(shared: NatsServer, node: Joined, peer: NatsPy) -> None
 @pytest.mark.parametrize(
     ("subject", "payload", "why"),
     [
-        ("encke.user.1", b"\xff", peers_module.NOT_UTF8),
-        ("encke.user.1", b"x" * 100_001, peers_module.TOO_LARGE),
-        ("encke.publish.1", b"\xc3\xa9\xc3", peers_module.NOT_UTF8),
-        ("encke.publish.a/b", b"hi", peers_module.NO_ID),
-        ("encke.ask.user." + "x" * 129, b"hi", peers_module.NO_ID),
+        ("encke.user.1", b"\xff", arrivals.NOT_UTF8),
+        ("encke.user.1", b"x" * 100_001, arrivals.TOO_LARGE),
+        ("encke.publish.1", b"\xc3\xa9\xc3", arrivals.NOT_UTF8),
+        ("encke.publish.a/b", b"hi", arrivals.NO_ID),
+        ("encke.ask.user." + "x" * 129, b"hi", arrivals.NO_ID),
     ],
 )
 def test_what_cannot_be_taken(
@@ -228,7 +228,7 @@ def test_a_node_that_is_about_to_fall_behind(shared: NatsServer, node: Joined) -
     """It doesn't read what comes for a while, longer than a silent server would be put up with;
     then everything comes, in order."""
     sender, receiver = node(shared.url), node(shared.url, b"1")
-    receiver.remote_bytes = peers_module.HOLD_REMOTE + 1
+    receiver.remote_bytes = arrivals.HOLD_REMOTE + 1
     messages = [b"%d" % number for number in range(100)]
     for message in messages:
         sender.peers.forward(SEND, [b"1"], [message])
@@ -256,12 +256,12 @@ def test_a_server_that_takes_nothing(tmp_path: Path, node: Joined) -> None:
 
         assert not congested()
         with server.stopped():
-            while sender.peers.link.unwritten <= peers_module.HOLD_PENDING:
+            while sender.peers.link.unwritten <= forwarding.HOLD_PENDING:
                 sender.peers.forward(SEND, [b"1"] * 100, [b"x" * 1000] * 100)
                 sender.turn()
             assert congested()
             run_until(sender.reactor, lambda: not congested())
-            assert sender.peers.link.unwritten > peers_module.HOLD_PENDING
+            assert sender.peers.link.unwritten > forwarding.HOLD_PENDING
         run_until(sender.reactor, lambda: not sender.peers.link.unwritten)
         assert not congested()
         assert sender.peers.link.tally.lost == 0
@@ -273,10 +273,10 @@ def test_a_node_that_falls_behind(
 ) -> None:  # fmt: skip
     """Messages beyond what the router can hold are dropped, counted and logged; who asked is
     told; once there's room, all goes on."""
-    monkeypatch.setattr(peers_module, "COMPLAINT_PAUSE", 0.2)
+    monkeypatch.setattr(complaints, "PAUSE", 0.2)
     sender, receiver = node(shared.url), node(shared.url, b"1")
     sender.until_knows(1)
-    receiver.remote_bytes = peers_module.MAX_REMOTE + 1
+    receiver.remote_bytes = arrivals.MAX_REMOTE + 1
     sender.peers.forward(SEND, [b"1"] * 1000, [b"lost"] * 1000)
     assert sender.peers.ask(SEND, b"1", b"lost", 7)
     run_until(sender.reactor, lambda: 7 in sender.answers)

@@ -1,2 +1,2 @@
-"""The other nodes, and a node's link to NATS, which joins it to them. Begin with `peers`; then
-`link`."""
+"""The other nodes, and a node's uplink to NATS, which joins it to them. Begin with `peers`; then
+`uplink`."""

@@ -13,7 +13,7 @@ import msgspec
 
 from ..errors import BadSettings
 from ..wire.nats import Connect, Info
-from .options import LinkOptions
+from .options import NatsOptions
 from .servers import Server
 
 _jwt = re.compile(r"-----BEGIN NATS USER JWT-----\s+(\S+)\s+-+END NATS USER JWT-+").search
@@ -21,7 +21,7 @@ _seed = re.compile(r"-----BEGIN USER NKEY SEED-----\s+(\S+)\s+-+END USER NKEY SE
 _bare_seed = re.compile(r"\s*(SU[A-Z2-7]+)\s*").fullmatch
 
 
-def connect_options(options: LinkOptions, server: Server, info: Info, *, secure: bool) -> Connect:
+def connect_options(options: NatsOptions, server: Server, info: Info, *, secure: bool) -> Connect:
     """CONNECT's options for `server`, which introduced itself with `info`.
 
     Raises BadSettings if the file with the credentials is of no use.

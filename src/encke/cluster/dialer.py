@@ -22,7 +22,7 @@ from ..wire import nats
 from ..wire.nats import Decoder, Err, Event, Info, Ping, Pong
 from .connection import Connection, reason_of
 from .credentials import connect_options
-from .options import LinkOptions
+from .options import NatsOptions
 from .servers import Server
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Dialer:
     def __init__(
         self,
         reactor: Reactor,
-        options: LinkOptions,
+        options: NatsOptions,
         context: "Context | None",
         server: Server,
         done: Callable[[Accepted | Failed], None],

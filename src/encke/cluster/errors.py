@@ -1,19 +1,19 @@
-"""What a link to NATS refuses to do, and why. May import: errors."""
+"""What the uplink refuses to do, and why."""
 
 from ..errors import EnckeError
 
 
-class LinkError(EnckeError):
+class UplinkError(EnckeError):
     """Nothing was published; the base of why."""
 
 
-class NotLinked(LinkError):
+class NotLinked(UplinkError):
     """There is no link to NATS now: publish again once there is."""
 
 
-class LinkFull(LinkError):
+class UplinkFull(UplinkError):
     """NATS doesn't take messages as fast as they come: refuse senders for a while."""
 
 
-class MessageTooLarge(LinkError, ValueError):
+class MessageTooLarge(UplinkError, ValueError):
     """A message is larger than the NATS server takes: make it smaller, or raise max_payload."""

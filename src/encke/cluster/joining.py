@@ -10,13 +10,14 @@ from ..reactor.loop import Reactor
 from ..settings import Settings
 from ..version import VERSION
 from ..wire.subjects import Subjects
-from .options import LinkOptions
-from .peers import Client, Peers
+from .local_router import LocalRouter
+from .options import NatsOptions
+from .peers import Peers
 from .servers import parse
 
 
-def join(settings: Settings, reactor: Reactor, client: Client) -> Peers:
-    """The other nodes, for the router `client`; to be started.
+def join(settings: Settings, reactor: Reactor, router: LocalRouter) -> Peers:
+    """The other nodes, for `router`; to be started.
 
     Raises BadSettings if a setting is of no use.
     """
@@ -24,16 +25,16 @@ def join(settings: Settings, reactor: Reactor, client: Client) -> Peers:
         reactor,
         options(settings),
         Subjects(settings.nats_prefix),
-        client,
+        router,
         timeout=settings.cluster_timeout,
         patience=settings.head_timeout + 1,
         body_limit=settings.body_limit,
     )
 
 
-def options(settings: Settings) -> LinkOptions:
+def options(settings: Settings) -> NatsOptions:
     """The options of a node's link."""
-    return LinkOptions(
+    return NatsOptions(
         servers=settings.nats,
         credentials=settings.nats_credentials,
         tls_ca=settings.nats_ca,

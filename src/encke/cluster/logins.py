@@ -1,7 +1,7 @@
 """Who is here, as NATS knows it; and the logins that wait until it does.
 
-Invariant: whoever is called reachable is. NATS has processed the SUB of each of his ids on
-the connection that there is, and complained of none. If it refuses one (at its limit of
+Invariant: whoever is called reachable is. NATS has processed the SUB of their id on the
+connection that there is, and complained of none. If it refuses one (at its limit of
 subscriptions, say), it doesn't say which, so nobody is called reachable until it takes
 them all; those who were keep what they have.
 
@@ -14,35 +14,25 @@ import time
 from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Protocol
 
+from ..scoreboard import NatsLink
 from ..wire.subjects import Subjects
-from .link import Link, State
+from .local_router import LocalRouter
+from .uplink import Uplink
 
 Login = tuple[int, "array[int]"]
 """A gateway, and handles of its connections."""
 
 
-class Client(Protocol):
-    """The router, which knows who is here."""
-
-    def interest(self) -> list[bytes]:
-        """The ids that are here now."""
-
-    def is_here(self, id: bytes) -> bool:
-        """Whether `id` has a connection here."""
-
-    def reachable(self, gateway: int, handles: "array[int]") -> None:
-        """These logins are known to NATS."""
-
-
 class Logins:
     """Those of one node."""
 
-    def __init__(self, link: Link, subjects: Subjects, client: Client, patience: float) -> None:
-        self._link = link
+    def __init__(
+        self, uplink: Uplink, subjects: Subjects, router: LocalRouter, patience: float
+    ) -> None:
+        self._uplink = uplink
         self._subjects = subjects
-        self._client = client
+        self._router = router
         self._patience = patience
         self._new: list[Login] = []  # of this turn
         self._waiting: deque[tuple[float, list[Login]]] = deque()  # since then
@@ -58,14 +48,14 @@ class Logins:
 
     def end_turn(self, changes: dict[bytes, bool]) -> None:
         """Tell NATS of the ids that have come (True) or gone (False)."""
-        users, link = self._subjects.users, self._link
+        users, uplink = self._subjects.users, self._uplink
         come = [id for id, here in changes.items() if here]
         if len(come) < len(changes):
             gone = [id for id, here in changes.items() if not here]
             self._refused.difference_update(gone)
-            link.unsubscribe(users(gone))
+            uplink.unsubscribe(users(gone))
         if come:
-            link.subscribe(users(come))
+            uplink.subscribe(users(come))
         if self._new:
             new, self._new = self._new, []
             if self._refused:  # one of them may be among these
@@ -74,10 +64,10 @@ class Logins:
                 self._flush(come, new)
 
     def interest(self) -> Iterator[bytes]:
-        """The subjects of all who are here; see link.Owner."""
+        """The subjects of all who are here; see uplink.Owner."""
         self._refused.clear()
-        user, is_here = self._subjects.user, self._client.is_here
-        return (user(id) for id in self._client.interest() if is_here(id))
+        user, is_here = self._subjects.user, self._router.is_here
+        return (user(id) for id in self._router.interest() if is_here(id))
 
     def linked(self) -> None:
         """NATS has processed all that `interest` gave."""
@@ -89,11 +79,11 @@ class Logins:
     def beat(self) -> None:
         """Now and then, on a link that is READY: subscribe once more to what was refused."""
         if self._refused:
-            ids = [id for id in self._refused if self._client.is_here(id)]
+            ids = [id for id in self._refused if self._router.is_here(id)]
             logins = [login for _, logins in self._waiting for login in logins]
             self._refused.clear()
             self._waiting.clear()
-            self._link.subscribe(self._subjects.users(ids))
+            self._uplink.subscribe(self._subjects.users(ids))
             self._flush(ids, logins)
 
     def tick(self, now: float) -> None:
@@ -110,15 +100,15 @@ class Logins:
             else:
                 self._wait(ids, logins)
 
-        if not self._link.flush(done):
+        if not self._uplink.flush(done):
             self._wait(ids, logins)
 
     def _wait(self, ids: Iterable[bytes], logins: list[Login]) -> None:
         """Until there's a link, or NATS takes what it has refused."""
         self._waiting.append((time.monotonic(), logins))
-        if self._link.state in (State.RESTORING, State.READY):
-            self._refused.update(filter(self._client.is_here, ids))
+        if self._uplink.state in (NatsLink.RESTORING, NatsLink.READY):
+            self._refused.update(filter(self._router.is_here, ids))
 
     def _reach(self, logins: list[Login]) -> None:
         for gateway, handles in logins:
-            self._client.reachable(gateway, handles)
+            self._router.reachable(gateway, handles)

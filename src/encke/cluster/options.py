@@ -6,7 +6,7 @@ May import: nothing of Encke.
 import msgspec
 
 
-class LinkOptions(msgspec.Struct, frozen=True, kw_only=True):
+class NatsOptions(msgspec.Struct, frozen=True, kw_only=True):
     """One link's options."""
 
     servers: str = "nats://127.0.0.1:4222"

@@ -8,7 +8,7 @@ May import: errors, options.
 import ssl
 
 from ..errors import BadSettings
-from .options import LinkOptions
+from .options import NatsOptions
 
 Context = ssl.SSLContext
 
@@ -16,7 +16,7 @@ PIECE = 64 * 1024
 """Bytes taken out of a TLS object at once; a record has at most 16 KiB."""
 
 
-def context(options: LinkOptions) -> Context:
+def context(options: NatsOptions) -> Context:
     """What is trusted, and who we are; raises BadSettings if a file is of no use."""
     try:
         context = ssl.create_default_context(cafile=options.tls_ca or None)

@@ -22,6 +22,7 @@ from ..scoreboard import (
     ROUTER,
     SUPERVISOR,
     Field,
+    NatsLink,
     Row,
     Scoreboard,
     State,
@@ -30,9 +31,6 @@ from ..wire.nodes import Heartbeat
 
 MEMORY_SECONDS = 1.0
 """How old a figure of memory may be."""
-
-_LINK_STATES = ("none", "away", "connecting", "restoring", "ready", "closed")
-"""Of the link to NATS; see Field.NATS_LINK."""
 
 _NAMES = {SUPERVISOR: "supervisor", ROUTER: "router", CONTROL: "control"}
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -191,7 +189,7 @@ class Reader:
             memory_bytes=sum(process.memory_bytes for process in processes),
             processes=processes,
             cluster=self._cluster() if self._cluster is not None else None,
-            nats_link=_LINK_STATES[board.row(ROUTER)[Field.NATS_LINK]],
+            nats_link=NatsLink(board.row(ROUTER)[Field.NATS_LINK]).name.lower(),
             **sums,
         )
 

@@ -38,7 +38,17 @@ from ..control import process as control
 from ..gateway import process as gateway
 from ..ids import MAX_GATEWAY
 from ..router import process as router
-from ..scoreboard import CONTROL, FIRST_GATEWAY, NODE, ROUTER, SUPERVISOR, Field, Scoreboard, State
+from ..scoreboard import (
+    CONTROL,
+    FIRST_GATEWAY,
+    NODE,
+    ROUTER,
+    SUPERVISOR,
+    Field,
+    NatsLink,
+    Scoreboard,
+    State,
+)
 from ..settings import (
     Settings,
     connection_limit,
@@ -56,9 +66,6 @@ _GROW_AT = 0.75
 
 _CRASH_LOOP = 1.0
 """Seconds: a child that died younger than this is replaced only after so long."""
-
-_LINK_READY = 4
-"""Field.NATS_LINK of a node that is joined to the others."""
 
 _SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
 
@@ -243,7 +250,7 @@ class Supervisor:
             for row in self._scoreboard.gateways()
         )
         if self._settings.nats:
-            ready &= self._scoreboard.row(ROUTER)[Field.NATS_LINK] == _LINK_READY
+            ready &= self._scoreboard.row(ROUTER)[Field.NATS_LINK] == NatsLink.READY
         self._scoreboard.row(NODE)[Field.STATE] = State.READY if ready else State.STARTING
         if ready and not self._announced:
             self._announced = True

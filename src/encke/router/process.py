@@ -121,7 +121,7 @@ class RouterProcess:
             self._looking_up = False
             self._reactor.not_after_turn(self._look_up)
 
-    # what the other nodes do (peers.Client)
+    # what the other nodes do (cluster.LocalRouter)
 
     @property
     def remote_bytes(self) -> int:
@@ -201,7 +201,7 @@ class RouterProcess:
     def _count(self, peers: "Peers") -> None:
         """Put the cluster's counts on the scoreboard."""
         row, tally = self._row, peers.tally
-        row[Field.NATS_LINK] = peers.link.state + 1
+        row[Field.NATS_LINK] = peers.link.state
         row[Field.NODE] = int(peers.node, 16)
         row[Field.NODES] = len(peers.members.nodes)
         row[Field.FORWARDED] = tally.forwarded

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..client.answers import decoded, failure
-from ..cluster.options import LinkOptions
+from ..cluster.options import NatsOptions
 from ..control.state import ClusterNode, ClusterState, cluster_state
 from ..errors import Unreachable
 
@@ -41,7 +41,7 @@ def of_control_port(url: str, api_key: str) -> ClusterState | None:
     return decoded(answer.content, _State, url).cluster
 
 
-def of_nats(options: LinkOptions, prefix: str) -> ClusterState:
+def of_nats(options: NatsOptions, prefix: str) -> ClusterState:
     """What is heard of the nodes in NATS; raises BadSettings and Unreachable."""
     from ..bystander import see
 

@@ -11,9 +11,10 @@ from nats.errors import NoRespondersError
 from reactor.turning import run_until
 
 from bench.servers.nats import NatsServer
-from encke.cluster.errors import LinkFull, MessageTooLarge, NotLinked
-from encke.cluster.link import SLICE, State
+from encke.cluster.errors import MessageTooLarge, NotLinked, UplinkFull
+from encke.cluster.uplink import RESTORED_AT_ONCE
 from encke.reactor.loop import Reactor
+from encke.scoreboard import NatsLink
 from encke.wire.nats import Message
 from encke.wire.subjects import Subjects
 
@@ -151,7 +152,7 @@ def test_many_flushes_share_a_ping(shared: NatsServer, join: Join, reactor: Reac
     before = member.link.pending
     member.link.write()
     assert before == 0
-    assert len(member.link._under_way) == 1000
+    assert len(member.link._flushes) == 1000
     run_until(reactor, lambda: len(results) == 1000)
     assert results == list(range(1000))
 
@@ -195,7 +196,7 @@ def test_a_server_that_takes_nothing_fills_the_buffer(
         receiver = join(server.url, USER(b"1"), silence=60.0)
         sender = join(server.url, silence=60.0, buffer=1024 * 1024)
         taken = 0
-        with server.stopped(), pytest.raises(LinkFull, match="bytes wait"):
+        with server.stopped(), pytest.raises(UplinkFull, match="bytes wait"):
             while taken < 1000:
                 sender.link.publish([USER(b"1")], [b"%06d" % taken + b"x" * 65536])
                 taken += 1
@@ -220,7 +221,7 @@ def test_interest_beyond_all_bounds_ends_the_link(tmp_path: Path, join: Join) ->
                 member.link.subscribe(subjects)
                 member.link.unsubscribe(subjects)
                 member.link.write()
-                if member.link.state is State.AWAY:
+                if member.link.state is NatsLink.AWAY:
                     break
         assert "doesn't keep up" in member.events[-1]
         member.subjects = {USER(b"1"): None}
@@ -238,7 +239,7 @@ def test_all_interest_is_restored_before_the_link_is_ready(tmp_path: Path, join:
     """After the server was killed and started anew, it knows all subjects at the moment the
     link says that it is ready."""
     with NatsServer(tmp_path) as server:
-        subjects = [USER(b"%d" % number) for number in range(3 * SLICE + 1)]
+        subjects = [USER(b"%d" % number) for number in range(3 * RESTORED_AT_ONCE + 1)]
         member = join(server.url, *subjects)
         known: list[int] = []
         member.linked = lambda: known.append(server.subscriptions())  # type: ignore[method-assign]
@@ -259,17 +260,17 @@ def test_logins_and_logouts_while_interest_is_restored(
     """Who logs out while all are being restored isn't subscribed to, who logs in is, and who
     does both is."""
     with NatsServer(tmp_path) as server:
-        subjects = [USER(b"%d" % number) for number in range(4 * SLICE)]
+        subjects = [USER(b"%d" % number) for number in range(4 * RESTORED_AT_ONCE)]
         leaver, comer, both = subjects[-1], USER(b"new"), subjects[-2]
         member = join(server.url, *subjects, ready=False)
-        run_until(reactor, lambda: member.link.state is State.RESTORING)
+        run_until(reactor, lambda: member.link.state is NatsLink.RESTORING)
         for subject in (leaver, both):
             del member.subjects[subject]
             assert member.link.unsubscribe([subject])
         for subject in (comer, both):
             member.subjects[subject] = None
             assert member.link.subscribe([subject])
-        assert member.link.state is State.RESTORING
+        assert member.link.state is NatsLink.RESTORING
         member.until_ready()
         sender = join(server.url)
         sender.link.publish(
@@ -368,7 +369,7 @@ def test_closing(shared: NatsServer, join: Join, reactor: Reactor) -> None:
     sender.link.close()
     assert results == [False]
     assert receiver.until_received(1) == [b"last"]
-    assert sender.link.state is State.CLOSED
+    assert sender.link.state is NatsLink.CLOSED
     assert not sender.link.subscribe([USER(b"1")])
     with pytest.raises(NotLinked):
         sender.link.publish([USER(b"1")], [b"hi"])

@@ -13,19 +13,14 @@ READY, and the owner is told.
 Invariants:
 - Nothing is dropped in silence: what isn't taken is refused (`publish` raises, `subscribe`
   says False), and who asked with `flush` is told whether the server has processed it all.
-- At most one PING is under way. Who wants a flush meanwhile shares the next one, so that
-  the server is asked once for very many logins.
 - A turn's work is bounded: bytes read, subjects restored. So is what waits to be written:
-  messages by `LinkOptions.buffer`; if what can't be refused goes beyond it, the link ends.
+  messages by `NatsOptions.buffer`; if what can't be refused goes beyond it, the link ends.
 - Bytes leave in the order in which they were given, at the end of the turn.
-
-May import: reactor, wire.nats, log, errors, and this room.
 """
 
-import random
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from enum import IntEnum
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -34,12 +29,16 @@ import msgspec
 from .. import log
 from ..errors import FrameError
 from ..reactor.loop import Reactor
+from ..scoreboard import NatsLink
 from ..wire import nats
 from ..wire.nats import Decoder, Err, Event, Info, Message, Ping, Pong
+from .complaints import Complaints
 from .connection import Connection
 from .dialer import Accepted, Dialer, Failed
-from .errors import LinkFull, MessageTooLarge, NotLinked
-from .options import LinkOptions
+from .errors import MessageTooLarge, NotLinked, UplinkError, UplinkFull
+from .flushes import Flushes
+from .options import NatsOptions
+from .retries import Retries
 from .servers import Pool, parse
 
 if TYPE_CHECKING:
@@ -48,41 +47,20 @@ if TYPE_CHECKING:
 TICK = 0.1
 """Seconds between looks at the clock."""
 
-FIRST_PAUSE = 0.1
-"""Seconds, at most, before the first attempt at another server: so that not all nodes come at
-once. Each round of all servers doubles it, up to LinkOptions.retry_limit."""
-
-STABLE = 5.0
-"""Seconds of READY after which the next loss counts as the first one."""
-
-SLICE = 5000
-"""Subjects restored at once: some 2 ms of work here, 15 ms in the server."""
+RESTORED_AT_ONCE = 5000
+"""Subjects: some 2 ms of work here, 15 ms in the server."""
 
 OVERFLOW = 4
 """How many times the buffer's limit may wait in all: with SUBs and UNSUBs, which aren't
 refused since the owner couldn't do without. Beyond, the link is made anew, with all interest."""
-
-COMPLAINT_PAUSE = 10.0
-"""Seconds between two log lines about what the server complains of: it may do so for each of
-a million subscriptions."""
 
 ABOUT_MESSAGES = ("Permissions Violation for Publish", "Invalid Publish Subject")
 """How complaints of messages begin; whoever asks us for an answer at a subject that is not
 allowed causes them. All others leave in doubt who is subscribed to."""
 
 
-class State(IntEnum):
-    """See the module's head."""
-
-    AWAY = 0
-    CONNECTING = 1
-    RESTORING = 2
-    READY = 3
-    CLOSED = 4
-
-
 class Owner(Protocol):
-    """Whom a link serves."""
+    """Whom an uplink serves."""
 
     def interest(self) -> Iterable[bytes]:
         """All subjects to subscribe to, asked for on each new connection.
@@ -102,7 +80,7 @@ class Owner(Protocol):
         """The link that was READY is lost; it will be made anew."""
 
 
-class Tally(msgspec.Struct):
+class UplinkTally(msgspec.Struct):
     """What happened so far."""
 
     linked: int = 0
@@ -113,10 +91,10 @@ class Tally(msgspec.Struct):
     """-ERR lines on a link."""
 
 
-class Link:
-    """One link; `start` it. Create it after the owner's own `after_turn` hooks, or `write`."""
+class Uplink:
+    """One; `start` it. Create it after the owner's own `after_turn` hooks, or `write`."""
 
-    def __init__(self, reactor: Reactor, options: LinkOptions, owner: Owner) -> None:
+    def __init__(self, reactor: Reactor, options: NatsOptions, owner: Owner) -> None:
         """Raises BadSettings if a URL or a file is of no use."""
         servers = parse(options.servers)
         self._reactor = reactor
@@ -129,7 +107,7 @@ class Link:
 
             self._tls_context = tls.context(options)
         # the attempt, or the connection
-        self.state = State.AWAY
+        self.state = NatsLink.AWAY
         self.server = servers[0]
         """The one that we are at, or tried last."""
         self.max_payload = 0
@@ -141,23 +119,18 @@ class Link:
         self._restored = 0
         self._gathered: list[bytes] = []  # leaves at the end of the turn
         self._gathered_size = 0
-        self._flushes: list[Callable[[bool], None]] = []  # to share the next PING
-        self._under_way: list[Callable[[bool], None]] = []  # wait for the PONG
+        self._flushes = Flushes()
         # the clock's
         now = self._ticked = time.monotonic()
         self._since = now  # of the state
         self._heard = now  # the server's last bytes
         self._held = False
-        self._pinged = False  # a PING is under way
-        self._next_attempt = now
-        self._failures = 0  # in a row
+        self._retries = Retries(options.retry_limit)
         # complaints
-        self._complained = False  # since the last PONG
         self._complaint = ""
         self._last_words = ""  # what it complained of since the last PONG: maybe why it ends
-        self._unlogged = 0
-        self._log_complaints_at = now
-        self.tally = Tally()
+        self._complaints = Complaints("nats-error")
+        self.tally = UplinkTally()
         reactor.after_turn(self.write)
         reactor.every(TICK, self._tick)
 
@@ -169,8 +142,8 @@ class Link:
         """Write what the kernel takes, and end the link for good; the owner isn't called, but
         for flushes."""
         self.write()
-        if self.state is not State.CLOSED:
-            self._reset(State.CLOSED)
+        if self.state is not NatsLink.CLOSED:
+            self._reset(NatsLink.CLOSED)
 
     # what the owner does with a link
 
@@ -204,7 +177,7 @@ class Link:
 
     @property
     def full(self) -> bool:
-        """Whether `publish` would raise LinkFull."""
+        """Whether `publish` would raise UplinkFull."""
         return self.pending >= self._options.buffer
 
     def publish(
@@ -212,13 +185,13 @@ class Link:
     ) -> None:
         """Publish `payloads[k]` to `subjects[k]`, all or nothing; answers go to `reply`.
 
-        Raises NotLinked unless the link is READY, LinkFull if too much is waiting, and
+        Raises NotLinked unless the link is READY, UplinkFull if too much is waiting, and
         MessageTooLarge if the server wouldn't take one of them.
         """
-        if self.state is not State.READY:
+        if self.state is not NatsLink.READY:
             raise NotLinked("There is no link to NATS.")
         if self.full:
-            raise LinkFull(f"{self.pending} bytes wait for NATS server {self.server}.")
+            raise UplinkFull(f"{self.pending} bytes wait for NATS server {self.server}.")
         largest = max(map(len, payloads), default=0)
         if largest > self.max_payload:
             raise MessageTooLarge(
@@ -227,17 +200,22 @@ class Link:
             )
         self._gather(nats.publish(subjects, payloads, reply))
 
+    def offer(self, subject: bytes, payload: bytes) -> None:
+        """Publish one, if that's possible: who waits for it finds out by time if it isn't."""
+        with contextlib.suppress(UplinkError):
+            self.publish((subject,), (payload,))
+
     def subscribe(self, subjects: Iterable[bytes]) -> bool:
         """Subscribe to `subjects`; False if there's no connection, and `interest` will be asked
         on the next one. Subscribing twice is the same as once."""
-        if self.state not in (State.RESTORING, State.READY):
+        if self.state not in (NatsLink.RESTORING, NatsLink.READY):
             return False
         self._gather(nats.subscribe(subjects))
         return True
 
     def unsubscribe(self, subjects: Iterable[bytes]) -> bool:
         """Undo `subscribe`; False as there."""
-        if self.state not in (State.RESTORING, State.READY):
+        if self.state not in (NatsLink.RESTORING, NatsLink.READY):
             return False
         self._gather(nats.unsubscribe(subjects))
         return True
@@ -249,9 +227,9 @@ class Link:
         or one that others asked for meanwhile, or the link was lost before; else True.
         `flush` says False, and `done` isn't called, if there's no connection.
         """
-        if self.state not in (State.RESTORING, State.READY):
+        if self.state not in (NatsLink.RESTORING, NatsLink.READY):
             return False
-        self._flushes.append(done)
+        self._flushes.add(done)
         return True
 
     def write(self) -> None:
@@ -259,9 +237,8 @@ class Link:
         connection = self._connection
         if connection is None:
             return
-        if self._flushes and not self._pinged:
-            self._under_way, self._flushes = self._flushes, []
-            self._ping()
+        if self._flushes.due():
+            self._gather(nats.PING)
         if self._gathered:
             connection.write(b"".join(self._gathered))
             self._gathered.clear()
@@ -274,14 +251,10 @@ class Link:
         self._gathered.append(data)
         self._gathered_size += len(data)
 
-    def _ping(self) -> None:
-        self._gather(nats.PING)
-        self._pinged = True
-
     # making a connection
 
     def _attempt(self) -> None:
-        self._enter(State.CONNECTING)
+        self._enter(NatsLink.CONNECTING)
         self.server = self._pool.next()
         self._dialer = Dialer(
             self._reactor, self._options, self._tls_context, self.server, self._dialed
@@ -296,7 +269,7 @@ class Link:
         self._connection.received, self._connection.closed = self._received, self._ended
         self._heard = time.monotonic()
         self._introduced(outcome.info)
-        self._enter(State.RESTORING)
+        self._enter(NatsLink.RESTORING)
         self._restored = 0
         self._interest = iter(self._owner.interest())
         self._restore(processed=True)
@@ -304,13 +277,13 @@ class Link:
 
     def _restore(self, processed: bool) -> None:
         """Send the next slice of interest, the one before having been `processed`."""
-        if self.state is not State.RESTORING:
+        if self.state is not NatsLink.RESTORING:
             return  # lost meanwhile
         if not processed:
-            self._unlogged = 0  # since it's in the reason
+            self._complaints.forget()  # since it's in the reason
             self._drop(f"the server refused a subscription: {self._complaint}", refused=True)
             return
-        subjects = list(islice(self._interest, SLICE))
+        subjects = list(islice(self._interest, RESTORED_AT_ONCE))
         if subjects:
             self._restored += len(subjects)
             self._gather(nats.subscribe(subjects))
@@ -322,7 +295,7 @@ class Link:
             subscriptions=self._restored,
             seconds=f"{time.monotonic() - self._since:.3f}",
         )
-        self._enter(State.READY)
+        self._enter(NatsLink.READY)
         self.tally.linked += 1
         self._owner.linked()
 
@@ -371,28 +344,25 @@ class Link:
             log.info("nats-lame-duck", server=self.server)
 
     def _pong(self) -> None:
-        if not self._pinged:
+        if not self._flushes.pinged:
             self._drop("a PONG came that answers nothing")
             return
-        self._pinged = False
         self._last_words = ""
-        processed, self._complained = not self._complained, False
-        done, self._under_way = self._under_way, []
-        for callback in done:
-            callback(processed)
+        self._flushes.pong()
 
     def _complain(self, text: str) -> None:
         """-ERR: the server may end the connection after it, or not."""
-        self._complained |= not text.startswith(ABOUT_MESSAGES)
+        if not text.startswith(ABOUT_MESSAGES):
+            self._flushes.complained()
         self._complaint = self._last_words = text
         self.tally.complaints += 1
-        self._unlogged += 1
+        self._complaints.add(server=self.server, error=text)
 
     # losing a connection
 
     def _ended(self, reason: str) -> None:
         if self._last_words:
-            self._unlogged = 0  # since it's in the reason
+            self._complaints.forget()  # since it's in the reason
             reason = f"{reason}: {self._last_words}"
         self._drop(reason)
 
@@ -401,34 +371,24 @@ class Link:
 
         `refused` says that the server is there but won't have us: there's no hurry then.
         """
-        was_ready = self.state is State.READY
+        was_ready = self.state is NatsLink.READY
         if was_ready:
             self.tally.lost += 1
         else:
             self.tally.failed += 1
-        if was_ready and time.monotonic() - self._since > STABLE:
-            self._failures = 0
-        else:
-            self._failures += 1
-        pause = self._pause(refused)
-        self._next_attempt = time.monotonic() + pause
+        pause = self._retries.failed(
+            ready_for=time.monotonic() - self._since if was_ready else 0.0,
+            servers=len(self._pool),
+            refused=refused,
+        )
         say = log.error if refused else log.warning
         what = "nats-lost" if was_ready else "nats-unreachable"
         say(what, server=self.server, reason=reason, retry_in=f"{pause:.1f}")
-        self._reset(State.AWAY)
+        self._reset(NatsLink.AWAY)
         if was_ready:
             self._owner.lost(reason)
 
-    def _pause(self, refused: bool) -> float:
-        """Seconds until the next attempt: short until all servers were tried, then growing."""
-        rounds = self._failures // len(self._pool)
-        if not rounds:
-            return random.uniform(0, FIRST_PAUSE)
-        limit = self._options.retry_limit
-        longest = limit if refused else min(limit, FIRST_PAUSE * 2 ** min(rounds, 16))
-        return random.uniform(longest / 2, longest)
-
-    def _reset(self, state: State) -> None:
+    def _reset(self, state: NatsLink) -> None:
         """Forget the attempt or the connection; those who wait for a flush hear of it."""
         if self._dialer is not None:
             self._dialer.cancel()
@@ -436,21 +396,18 @@ class Link:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        self._log_complaints()
-        self._complained = False
+        self._complaints.tell()
         self._last_words = ""
-        self._pinged = False
         self._held = False
         self._interest = iter(())
         self._gathered.clear()
         self._gathered_size = 0
-        waiting = [*self._under_way, *self._flushes]
-        self._under_way, self._flushes = [], []
+        waiting = self._flushes.reset()
         self._enter(state)
-        for callback in waiting:
-            callback(False)
+        for done in waiting:
+            done(False)
 
-    def _enter(self, state: State) -> None:
+    def _enter(self, state: NatsLink) -> None:
         self.state = state
         self._since = time.monotonic()
 
@@ -465,20 +422,14 @@ class Link:
             self._heard = now
         self._ticked = now
         match self.state:
-            case State.AWAY if now >= self._next_attempt:
+            case NatsLink.AWAY if now >= self._retries.at:
                 self._attempt()
-            case State.CONNECTING if self._dialer is not None:
+            case NatsLink.CONNECTING if self._dialer is not None:
                 self._dialer.tick()
-            case State.RESTORING | State.READY:
+            case NatsLink.RESTORING | NatsLink.READY:
                 if now - self._heard > silence:
                     self._drop(f"the server has been silent for {silence:g} s")
-                elif now - self._heard > silence / 3 and not self._pinged:
-                    self._ping()
-        if self._unlogged and now >= self._log_complaints_at:
-            self._log_complaints()
-
-    def _log_complaints(self) -> None:
-        if self._unlogged:
-            log.error("nats-error", server=self.server, error=self._complaint, times=self._unlogged)
-            self._unlogged = 0
-            self._log_complaints_at = time.monotonic() + COMPLAINT_PAUSE
+                elif now - self._heard > silence / 3 and not self._flushes.pinged:
+                    self._gather(nats.PING)
+                    self._flushes.pinged = True
+        self._complaints.tick()

@@ -1,0 +1,102 @@
+"""Who lives: each node says every second that it does, and hears it of the others.
+
+Invariants: who is silent is lost, unless it's we who couldn't hear. A question waits for every
+node that is there, and for as long as we can't have heard of all (`settled_at`).
+"""
+
+import time
+
+from ..errors import FrameError
+from ..scoreboard import NatsLink
+from ..wire import nodes
+from ..wire.nats import Message
+from ..wire.nodes import Heartbeat
+from .local_router import LocalRouter
+from .members import SILENCE, Members
+from .options import NatsOptions
+from .questions import Questions
+from .uplink import Uplink
+
+
+class Pulse:
+    """That of one node; `beat` every second, and `tick` it."""
+
+    def __init__(
+        self,
+        node: str,
+        uplink: Uplink,
+        subject: bytes,
+        options: NatsOptions,
+        router: LocalRouter,
+        questions: Questions,
+    ) -> None:
+        """We're called `node`; heartbeats go to the subject that begins so."""
+        self.members = Members()
+        self._node = node
+        self._uplink = uplink
+        self._subject = subject
+        self._options = options
+        self._router = router
+        self._questions = questions
+        now = self._ticked = time.monotonic()
+        self._linked_at = now
+        self.settled_at = now
+        """From when on whoever is there has been heard of."""
+
+    def linked(self) -> None:
+        """We hear, and are heard."""
+        now = self._linked_at = time.monotonic()
+        self.settled_at = now + SILENCE
+        self.members.forgive(now)
+
+    def beat(self, *, leaving: bool = False) -> None:
+        """Say that we live, or that we leave."""
+        heartbeat = self._heartbeat(leaving=leaving)
+        self._uplink.offer(self._subject + self._node.encode(), nodes.encode(heartbeat))
+
+    def seen(self) -> list[tuple[float, Heartbeat]]:
+        """The nodes of which something was heard, and when; and this one, if it's joined."""
+        there = self.members.seen()
+        if self._uplink.state is NatsLink.READY:
+            there.append((time.monotonic(), self._heartbeat(leaving=False)))
+        return there
+
+    def _heartbeat(self, *, leaving: bool) -> Heartbeat:
+        figures = self._router.figures()
+        return Heartbeat(
+            figures.users,
+            figures.connections,
+            figures.messages,
+            figures.delivered,
+            node=self._node,
+            name=self._options.name,
+            version=self._options.version,
+            linked=round(time.monotonic() - self._linked_at, 3),
+            leaving=leaving,
+        )
+
+    def came(self, message: Message) -> None:
+        """Another node lives, or leaves."""
+        try:
+            heartbeat = nodes.heartbeat(message.payload)
+        except FrameError:
+            return
+        node, now = heartbeat.node, time.monotonic()
+        if self._subject + node.encode() != message.subject or node == self._node:
+            return
+        if heartbeat.leaving:
+            self.members.left(node)
+            self._questions.left(node, now)
+        elif self.members.heard(heartbeat, now):
+            self._questions.joined(node, now - heartbeat.linked)
+
+    def tick(self, now: float) -> None:
+        """See who has fallen silent."""
+        if now - self._ticked > SILENCE / 2:  # it's we who were stopped
+            self.members.forgive(now)
+        self._ticked = now
+        if self._uplink.held:  # nor do we hear of anyone
+            self.members.forgive(now)
+        if self._uplink.state is NatsLink.READY:
+            for node in self.members.silent(now):
+                self._questions.lost(node)
