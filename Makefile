@@ -39,9 +39,9 @@ format: .venv/.development ## put the sources into the form that `make check` wa
 bench: .venv/.server ## measure: sending, memory, connecting, beside others
 	@.ci/packages
 	@$(BIN)/python -m compileall -q src
-	$(BIN)/encke bench send
-	$(BIN)/encke bench memory
-	$(BIN)/encke bench connect
+	$(BIN)/python -m bench send
+	$(BIN)/python -m bench memory
+	$(BIN)/python -m bench connect
 
 fuzz: .venv/.development ## feed every decoder with nonsense: make fuzz SECONDS=60
 	$(BIN)/python -m fuzz --seconds $(or $(SECONDS),20)

@@ -22,6 +22,7 @@ from encke.ids import is_user_id, user_id
 from encke.wire import link, nats, ndjson, nodes, subscriptions
 from encke.wire.http import METHODS, RequestParser, percent_decoded
 from encke.wire.known_heads import KnownHeads
+from encke.wire.message import SEND, Messages, Verb
 from encke.wire.request import END, Refusal, Request
 from encke.wire.request import Event as HttpEvent
 from encke.wire.sse_reader import Event, SseReader
@@ -206,7 +207,9 @@ def check_link(data: bytes) -> Outcome:
             # frames before a bad one in the same piece are lost with the link
             hold(frames[: len(whole)] == whole, f"cut {pieces!r} gives {frames!r}, not {whole!r}")
             hold(failed or frames == whole, f"cut {pieces!r} gives {frames!r}, not {whole!r}")
-        hold(data.startswith(b"".join(map(link.encode, frames))), "a frame reads otherwise")
+        hold(
+            data.startswith(b"".join(frame.encode() for frame in frames)), "a frame reads otherwise"
+        )
         hold(all(map(link_fits, frames)), "columns of different lengths")
         if not failed:
             link_ends(reader)
@@ -220,12 +223,15 @@ def link_fits(frame: link.Frame) -> bool:
     match frame:
         case link.Login(handles, ids):
             return len(handles) == len(ids)
-        case link.Send(_, ids, messages):
-            return len(ids) == len(messages)
-        case link.Deliver(_, counts, handles, messages):
+        case link.Send(_, messages, order, lanes):
+            published = order.verb is Verb.PUBLISH
+            return len(messages.to) == len(messages) and len(lanes) == len(messages) * published
+        case link.Deliver(_, messages, counts, handles):
             return len(counts) == len(messages) and sum(counts) == len(handles)
         case link.Ack(_, missed):
             return len(missed) % 2 == 0
+        case link.SeenNodes(times, heartbeats):
+            return len(times) == len(heartbeats)
         case _:
             return True
 
@@ -487,8 +493,8 @@ DECODERS = (
         check_link,
         (
             b"\n", bytes(4), bytes(8), b"\xff" * 4, *(bytes((kind,)) for kind in range(12)),
-            link.encode(link.Hello(1)), link.encode(link.Synced()),
-            link.encode(link.Send(1, [b"a"], [b"b"])),
+            link.Hello(1).encode(), link.Synced().encode(),
+            link.Send(1, Messages([b"a"], [b"b"]), SEND).encode(),
         ),
     ),
     Decoder(

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from postgres import MISSING, Postgres
 from system.node import PATIENCE, Node
 
+from bench.servers.postgres import Postgres, missing
 from encke.reactor.loop import Reactor
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ def server() -> Iterator[Node]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server for all tests that leave it running."""
-    if MISSING:
-        pytest.skip(MISSING)
+    if reason := missing():
+        pytest.skip(reason)
     with Postgres() as server:
         yield server
 

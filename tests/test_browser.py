@@ -10,10 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
-from proxies import nginx, shown
+from proxies import proxy, shown
 from system.node import Node
 
-from encke.tools.bench.peers import free_ports
+from bench.servers.nginx import Nginx
+from bench.servers.processes import free_ports
 
 MESSAGE = "Grüße\nan <b>alle</b>"
 
@@ -62,7 +63,7 @@ def behind_nginx(server: Node, directory: Path) -> Iterator[str]:
         "listen 80;": f"listen 127.0.0.1:{port}; root {directory}/page;",
         "example.org": "127.0.0.1",
     }
-    with nginx(directory, shown("deployment.md", "nginx", changes), port):
+    with proxy(Nginx, shown("deployment.md", "nginx", changes), port):
         yield f"http://127.0.0.1:{port}/"
 
 

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 import typer
 from peer import NOBODY
-from serving import Served, serving
+from system.node import Node
 
 import encke.client
 from encke import cli
@@ -27,14 +27,14 @@ ENCKE = [sys.executable, "-m", "encke"]
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[Served]:
+def served() -> Iterator[Node]:
     """A running server."""
-    with serving() as served:
+    with Node("--gateways", "1") as served:
         yield served
 
 
 @pytest.fixture
-def server(served: Served) -> str:
+def server(served: Node) -> str:
     """Its URL."""
     return served.url
 
@@ -166,7 +166,7 @@ def test_send_reads_stdin(server: str) -> None:
 
 def test_the_key_is_taken_from_the_environment() -> None:
     """Without the server's key it is refused (1), with it, it sends; no argument list has it."""
-    with serving(environment={"ENCKE_API_KEY": "geheim"}) as served:
+    with Node("--gateways", "1", environment={"ENCKE_API_KEY": "geheim"}) as served:
         code, out, err = encke_("send", "1", "x", "--to", served.url)
         assert (code, out) == (1, "")
         assert err.startswith("encke: ")
@@ -209,11 +209,11 @@ def test_listen_comes_back_with_the_server() -> None:
     """When the server goes, stderr says so; when it is back, messages arrive again."""
     retry = ("--retry", "0.05")
     with contextlib.ExitStack() as first:
-        url = first.enter_context(serving(*retry)).url
+        url = first.enter_context(Node("--gateways", "1", *retry)).url
         with listening("rex", "--to", url) as listener:
             first.close()
             assert "Reconnecting in" in listener.said()
-            with serving(*retry, listen=url.removeprefix("http://")):
+            with Node("--gateways", "1", *retry, listen=url.removeprefix("http://")):
                 while "connected to" not in (said := listener.said()):
                     assert "Reconnecting in" in said
                 encke_("send", "rex", "again", "--to", url)
@@ -316,18 +316,18 @@ def test_the_server_needs_a_handover(
     assert "encke serve" in capsys.readouterr().err
 
 
-# bench
+# commands with arguments of their own
 
 
-def test_bench_gets_its_own_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever follows `encke bench` is for the benchmarks, and their exit code is kept."""
-    fake = types.ModuleType("encke.tools.bench.cli")
+def test_a_room_gets_its_own_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever follows `encke flood` is for that tool, and its exit code is kept."""
+    fake = types.ModuleType("encke.tools.flood.cli")
     seen: list[tuple[str, int]] = []
     app = typer.Typer()
 
     @app.callback()
-    def bench() -> None:
-        """Benchmarks."""
+    def flood() -> None:
+        """The tool."""
 
     @app.command()
     def send(connections: int = 0, peer: str = "") -> int:
@@ -336,5 +336,5 @@ def test_bench_gets_its_own_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
 
     vars(fake)["app"] = app
     monkeypatch.setitem(sys.modules, fake.__name__, fake)
-    assert cli.run(["bench", "send", "--connections", "5", "--peer=nchan"]) == 1
+    assert cli.run(["flood", "send", "--connections", "5", "--peer=nchan"]) == 1
     assert seen == [("nchan", 5)]

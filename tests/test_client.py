@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from peer import NOBODY, STREAM, Peer, answer, run
-from serving import serving
+from system.node import Node
 
 import encke
 from encke.client import Client, Sent
@@ -28,7 +28,7 @@ from encke.errors import (
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """The URL of a running server."""
-    with serving() as served:
+    with Node("--gateways", "1") as served:
         yield served.url
 
 

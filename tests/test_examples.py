@@ -12,7 +12,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, expect
 from system.node import Node, until
 
-from encke.tools.bench.peers import accepts, free_ports
+from bench.servers.processes import accepts, free_ports
 
 PROJECT = Path(__file__).parent.parent
 README = (PROJECT / "examples/README.md").read_text("utf-8")

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from peer import NOBODY, run
-from postgres import Postgres
 from system.node import Node, until
 
 import encke
+from bench.servers.postgres import Postgres
 from encke.client import Client, Sent
 from encke.errors import Refused
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from peer import STREAM, Peer, answer, chunk, run
-from serving import serving
+from system.node import Node
 
 from encke.client import Client
 from encke.client.listener import FIRST_RETRY, LONGEST_RETRY, READ_AHEAD, backoff
@@ -18,7 +18,7 @@ from encke.errors import Interrupted, Refused, SendError
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """The URL of a running server."""
-    with serving() as served:
+    with Node("--gateways", "1") as served:
         yield served.url
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from system.node import Node, until
 
-from encke.tools.bench.peers import free_ports
+from bench.servers.processes import free_ports
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

@@ -1,7 +1,7 @@
 """The cluster as seen by who is no node: through the usual NATS client, nats-py.
 
-For the control process and for the command line. It hears of the nodes, and asks all of
-them to take a message. What is hot is the router's, which has a link of its own (`cluster`).
+For the command line. It hears of the nodes, and asks all of them to take a message. What is hot
+is the router's, which has a link of its own (`cluster`).
 
 Invariant: every error is one of `encke.errors`. A message is sent once.
 

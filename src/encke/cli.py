@@ -448,9 +448,3 @@ def generate(context: typer.Context) -> int:
 def watch(context: typer.Context) -> int:
     """Watch servers' memory, connections and CPU, and draw them; see `encke watch --help`."""
     return _pass_on(context, "watch")
-
-
-@app.command(add_help_option=False, context_settings=_ELSEWHERE)
-def bench(context: typer.Context) -> int:
-    """Measure this server beside others; see `encke bench --help`."""
-    return _pass_on(context, "bench")

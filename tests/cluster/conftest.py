@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytest
 from msgspec.structs import replace
 
+from bench.servers.nats import NatsServer
 from encke.reactor.loop import Reactor
 
 from .member import OPTIONS, Join, Member
 from .nats_py import NatsPy
-from .nats_server import NatsServer
 from .router import Joined, Router
 
 

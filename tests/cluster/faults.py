@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from system.node import until
 
+from bench.servers.nats import NatsServer
+
 from .checker import ClusterChecker
 from .fleet import NODES, Fleet, Shape, choose
-from .nats_server import NatsServer
 
 STORM = 150
 """Clients that log in while NATS is away."""

@@ -12,14 +12,14 @@ from enum import Enum
 from itertools import combinations
 from pathlib import Path
 from random import Random
-from types import TracebackType
 from typing import Self
 
 from system.node import Node, until
 from system.raw import ask, post
 
+from bench.servers.nats import NatsServer, nats_cluster
+
 from . import network
-from .nats_server import NatsServer
 from .network import Cable, Space
 
 NODES = 3
@@ -56,7 +56,7 @@ class Fleet:
             elif apart:
                 self._start_apart(directory)
             else:
-                self._start_on_loopback(directory)
+                self.servers += self._stack.enter_context(nats_cluster(NODES, directory))
             until(self._joined, "the servers are joined")
             with ThreadPoolExecutor(NODES) as threads:
                 started = [threads.submit(self._start, index) for index in range(NODES)]
@@ -71,21 +71,10 @@ class Fleet:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # servers
-
-    def _start_on_loopback(self, directory: Path) -> None:
-        for number in range(NODES):
-            place = _made(directory / f"server-{number}")
-            routes = [server.route for server in self.servers]
-            self.servers.append(self._stack.enter_context(NatsServer(place, routes=routes)))
 
     def _start_apart(self, directory: Path) -> None:
         spaces = [self._stack.enter_context(Space()) for _ in range(NODES)]
@@ -208,12 +197,7 @@ class Fleets:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with ExitStack() as stack:
             for fleet in self._fleets.values():
                 stack.callback(fleet.close if kind is None else fleet.end)

@@ -1,7 +1,6 @@
 """A server that says what a test tells it, rightly or wrongly, on the test's own loop."""
 
 import socket
-from types import TracebackType
 from typing import Self
 
 from encke.reactor.loop import GONE, IN, Reactor
@@ -28,12 +27,7 @@ class Scripted:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for each in (self._listener, *self._open):
             if each.fileno() >= 0:
                 self._reactor.remove(each.fileno())

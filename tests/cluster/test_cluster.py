@@ -1,18 +1,16 @@
 """Three NATS servers, joined: messages across, and the way to another when one dies."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from reactor.turning import run_until
-from system.node import until
 
+from bench.servers.nats import NatsServer, nats_cluster
 from encke.reactor.loop import Reactor
 from encke.wire.subjects import Subjects
 
 from .member import Join, Member
-from .nats_server import NatsServer
 
 USER = Subjects().user
 
@@ -20,15 +18,7 @@ USER = Subjects().user
 @pytest.fixture
 def servers(tmp_path: Path) -> Iterator[list[NatsServer]]:
     """Three servers that know each other."""
-    with ExitStack() as stack:
-        servers: list[NatsServer] = []
-        for number in range(3):
-            directory = tmp_path / f"server-{number}"
-            directory.mkdir()
-            routes = [server.route for server in servers]
-            servers.append(stack.enter_context(NatsServer(directory, routes=routes)))
-        for server in servers:
-            until(lambda server=server: server.is_joined_to(2), "the cluster has formed")  # type: ignore[misc]
+    with nats_cluster(3, tmp_path) as servers:
         yield servers
 
 

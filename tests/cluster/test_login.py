@@ -11,12 +11,12 @@ import nkeys
 import pytest
 from reactor.turning import run_until
 
+from bench.servers.nats import NatsServer
 from encke.errors import BadSettings
 from encke.reactor.loop import Reactor
 from encke.wire.subjects import Subjects
 
 from .member import Join, Member
-from .nats_server import NatsServer
 
 USER = Subjects().user
 
@@ -59,7 +59,7 @@ def test_a_wrong_login(
         began = time.monotonic()
         run_until(reactor, lambda: member.link.tally.failed == 3)
         assert time.monotonic() - began > 2 * 0.4  # half of the longest pause
-        assert server.log().count("authentication error") == 3
+        assert server.said.count("authentication error") == 3
         assert member.events == []
         error = capfd.readouterr().err
         assert f"level=error event=nats-unreachable server={server.address}" in error

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from reactor.turning import run_until
 
+from bench.servers.nats import NatsServer
 from encke.reactor.loop import Reactor
 from encke.scoreboard import NatsLink
 from encke.wire import nats
@@ -18,7 +19,6 @@ from encke.wire.subjects import Subjects
 
 from .member import OPTIONS
 from .nats_py import NatsPy
-from .nats_server import NatsServer
 from .router import Joined, Router, ticks
 
 USER = Subjects().user

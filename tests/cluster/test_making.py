@@ -6,11 +6,11 @@ import threading
 import pytest
 from reactor.turning import run_until
 
+from bench.servers.nats import NatsServer
 from encke.reactor.loop import Reactor
 from encke.scoreboard import NatsLink
 
 from .member import Join
-from .nats_server import NatsServer
 from .scripted import INFO, Scripted
 
 PONG = b"PONG\r\n"

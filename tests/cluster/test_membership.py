@@ -15,6 +15,7 @@ from nats.aio.msg import Msg
 from reactor.turning import run_until
 from system.node import until
 
+from bench.servers.nats import NatsServer
 from encke.cluster import pulse
 from encke.reactor.loop import Reactor
 from encke.scoreboard import NatsLink
@@ -22,7 +23,6 @@ from encke.wire import nodes
 from encke.wire.message import Verb
 
 from .nats_py import NatsPy
-from .nats_server import NatsServer
 from .router import Joined, ticks
 
 SEND, PUBLISH = Verb.SEND, Verb.PUBLISH

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from system.node import Node, until
 
+from bench.servers.nats import NatsServer
+
 from . import network
-from .nats_server import NatsServer
 from .network import Space, bridge
 
 NETWORK = "10.0.0"

@@ -10,6 +10,7 @@ from nats.aio.msg import Msg
 from nats.errors import NoRespondersError
 from reactor.turning import run_until
 
+from bench.servers.nats import NatsServer
 from encke.cluster import arrivals, complaints, forwarding
 from encke.reactor.loop import Reactor
 from encke.wire import nodes
@@ -18,7 +19,6 @@ from encke.wire.nats import Message
 
 from .member import OPTIONS
 from .nats_py import NatsPy
-from .nats_server import NatsServer
 from .router import Joined, Router, ticks
 
 SEND, PUBLISH = Verb.SEND, Verb.PUBLISH

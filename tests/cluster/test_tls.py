@@ -6,13 +6,13 @@ import pytest
 import trustme
 from reactor.turning import run_until
 
+from bench.servers.nats import NatsServer
 from encke.cluster.tls import PIECE
 from encke.errors import BadSettings
 from encke.reactor.loop import Reactor
 from encke.wire.subjects import Subjects
 
 from .member import Join
-from .nats_server import NatsServer
 from .scripted import Scripted
 
 USER = Subjects().user

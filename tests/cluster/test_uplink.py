@@ -10,6 +10,7 @@ from nats.aio.msg import Msg
 from nats.errors import NoRespondersError
 from reactor.turning import run_until
 
+from bench.servers.nats import NatsServer
 from encke.cluster.errors import MessageTooLarge, NotLinked, UplinkFull
 from encke.cluster.uplink import RESTORED_AT_ONCE
 from encke.reactor.loop import Reactor
@@ -19,7 +20,6 @@ from encke.wire.subjects import Subjects
 
 from .member import Join, Member
 from .nats_py import NatsPy
-from .nats_server import NatsServer
 
 USER = Subjects().user
 
@@ -344,7 +344,7 @@ def test_who_falls_behind_is_cut_off_and_comes_back(
         other = Member(Reactor(), behind.link._options)
         other.until_ready()
         sent = 0
-        while "Slow Consumer" not in server.log():  # only `other` turns
+        while "Slow Consumer" not in server.said:  # only `other` turns
             assert sent < 1000
             other.link.publish([USER(b"1")], [b"x" * 400_000])
             assert other.flushed()

@@ -11,13 +11,11 @@ from collections.abc import Callable, Iterator
 
 import httpx
 
+from bench.servers.processes import PATIENCE, until
 from encke.control.process import run
 from encke.node import sockets
 from encke.scoreboard import CONTROL, NODE, SUPERVISOR, Field, Scoreboard, State
 from encke.settings import Settings
-
-PATIENCE = 20.0
-"""Seconds until a condition that should hold at once is given up, on a busy machine."""
 
 
 class Alone:
@@ -55,6 +53,14 @@ class Alone:
         """What it answers."""
         return self.client.get(path, headers=headers)
 
+    def connect(self) -> socket.socket:
+        """A connection of its own."""
+        return socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+
+    def descriptors(self) -> int:
+        """How many it has open."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
     def terminate(self) -> None:
         """SIGTERM."""
         os.kill(self.pid, signal.SIGTERM)
@@ -66,10 +72,7 @@ class Alone:
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Wait until `condition` holds."""
-        until = time.monotonic() + PATIENCE
-        while not condition():
-            assert time.monotonic() < until, f"it doesn't hold after {PATIENCE:g} s"
-            time.sleep(0.005)
+        until(condition, "it holds")
 
     def abandon(self) -> None:
         """Let the lifeline end, as when the supervisor is killed."""
@@ -78,15 +81,16 @@ class Alone:
 
     def wait(self, seconds: float = PATIENCE) -> int:
         """Wait for its end; its exit code. Fails if it lives on."""
-        until = time.monotonic() + seconds
-        while self.exit_code is None:
+        until(self._has_ended, "the control process has ended", seconds)
+        assert self.exit_code is not None
+        return self.exit_code
+
+    def _has_ended(self) -> bool:
+        if self.exit_code is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 self.exit_code = os.waitstatus_to_exitcode(status)
-                break
-            assert time.monotonic() < until, f"the control process lives after {seconds:g} s"
-            time.sleep(0.005)
-        return self.exit_code
+        return self.exit_code is not None
 
     def close(self) -> None:
         """Leave nothing running."""

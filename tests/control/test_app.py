@@ -206,6 +206,16 @@ def test_an_unknown_path_is_404(control: Alone) -> None:
     assert_problem(control.get("/nothing"), 404)
 
 
+def test_a_slash_too_many_leads_to_the_page(control: Alone) -> None:
+    """Whatever stands behind; where nothing is, none."""
+    for path, leads in (("/health/", "/health"), ("/users/a%40b/subscribers/?limit=2", "")):
+        answer = control.get(path)
+        assert answer.status_code == 307
+        assert answer.headers["location"] == (leads or path.replace("/?", "?"))
+    for path in ("/nothing/", "/health//"):
+        assert_problem(control.get(path), 404)
+
+
 def test_a_wrong_method_is_405(control: Alone) -> None:
     """Problem details, and the methods that there are."""
     answer = control.client.post("/state", content=b"x")

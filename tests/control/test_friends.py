@@ -1,6 +1,10 @@
 """Managing friends over HTTP, in a real store."""
 
+import contextlib
 import os
+import select
+import socket
+import struct
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,17 +12,22 @@ from pathlib import Path
 import httpx
 import msgspec
 import pytest
-from postgres import Postgres
+from system.node import memory
 
+from bench.servers.postgres import Postgres
+from bench.servers.processes import PATIENCE, until
+from encke.control.store_thread import WAITING
 from encke.errors import StoreError
 from encke.friends import opening
 from encke.friends.opening import open_store
 from encke.friends.store import Page, Store
+from encke.scoreboard import CONTROL, Field, State
 from encke.settings import Settings
 from encke.wire.subscriptions import LINE_LIMIT, REPORTED
 
-from .alone import PATIENCE, Alone, alone
+from .alone import Alone, alone
 from .test_app import assert_problem
+from .test_hostile import GROWTH
 
 TSV = {"Content-Type": "text/tab-separated-values"}
 NDJSON = {"Content-Type": "application/x-ndjson; charset=utf-8"}
@@ -284,7 +293,7 @@ def test_postgresql(postgres: Postgres, tmp_path: Path) -> None:
             assert control.get("/health").status_code == 200
         finally:
             postgres.start()
-        control.until(lambda: put(control, "1", "4").status_code == 201)
+        until(lambda: put(control, "1", "4").status_code == 201, "it is back")
         assert ids(control, "subscriptions", "1") == ["1", "2", "4"]
     assert not (tmp_path / "data").exists()
 
@@ -396,7 +405,10 @@ def test_a_store_that_goes_away_in_a_bulk(faulty: Alone, tmp_path: Path) -> None
     def body() -> Iterator[bytes]:
         for number in range(0, 200_000, 1000):
             if number == 100_000:
-                faulty.until(lambda: faulty.get("/users/1/subscriptions").json()["count"] > 0)
+                until(
+                    lambda: faulty.get("/users/1/subscriptions").json()["count"] > 0,
+                    "some are there",
+                )
                 (tmp_path / "gone").touch()
             yield b"".join(b"1\t%d\n" % each for each in range(number, number + 1000))
 
@@ -414,7 +426,7 @@ def change_that_waits(control: Alone, directory: Path) -> None:
     impatient = httpx.Timeout(PATIENCE, read=0.01)
     with pytest.raises(httpx.ReadTimeout):
         control.client.put("/users/1/subscriptions/2", timeout=impatient)
-    control.until((directory / "waits").exists)
+    until((directory / "waits").exists, "it waits")
 
 
 def test_a_slow_store_holds_up_nothing_else(faulty: Alone, tmp_path: Path) -> None:
@@ -430,4 +442,81 @@ def test_it_ends_although_the_store_hangs(faulty: Alone, tmp_path: Path) -> None
     """SIGTERM isn't held up by a change that takes for ever."""
     change_that_waits(faulty, tmp_path)
     faulty.terminate()
+    assert faulty.wait() == 0
+
+
+def test_a_hanging_store_holds_up_friends_only(faulty: Alone, tmp_path: Path) -> None:
+    """Some calls wait for it, further ones fail at once, and the rest of the port is well."""
+    change = b"PUT /users/1/subscriptions/%d HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    change_that_waits(faulty, tmp_path)
+    with contextlib.ExitStack() as stack:
+        crowd = [stack.enter_context(faulty.connect()) for _ in range(WAITING + 20)]
+        for number, connection in enumerate(crowd):
+            connection.sendall(change % number)
+        ready, _, _ = select.select(crowd, [], [], PATIENCE)
+        while len(ready) < len(crowd) - (WAITING - 1):
+            ready, _, _ = select.select(crowd, [], [], PATIENCE)
+        for connection in ready:
+            assert connection.recv(65536).startswith(b"HTTP/1.1 503 ")
+        for path in ("/health", "/state", "/metrics"):
+            assert faulty.get(path).status_code == 200
+        (tmp_path / "slow").unlink()
+        for connection in crowd:
+            if connection not in ready:
+                assert connection.recv(65536).startswith(b"HTTP/1.1 20")
+
+
+def test_who_goes_while_the_store_works(faulty: Alone, tmp_path: Path) -> None:
+    """Their connection is closed at once; the change is made, and nothing breaks."""
+    change_that_waits(faulty, tmp_path)
+    idle = faulty.descriptors()
+    with faulty.connect() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.sendall(b"PUT /users/1/subscriptions/3 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        faulty.until(lambda: faulty.descriptors() > idle)
+        assert faulty.get("/health").status_code == 200
+        held = faulty.descriptors()
+    faulty.until(lambda: faulty.descriptors() < held)
+    (tmp_path / "slow").unlink()
+    assert "2" in ids(faulty, "subscriptions", "1")
+
+
+def test_a_bulk_is_read_as_fast_as_the_store_takes_it(faulty: Alone, tmp_path: Path) -> None:
+    """While the store works the connection isn't read: the sender waits, and memory stays."""
+    change_that_waits(faulty, tmp_path)
+    before = memory(faulty.pid)
+    piece = b"x" * 65_536  # of a line that is too long, which takes the store no time
+    with faulty.connect() as connection:
+        connection.sendall(
+            b"POST /subscriptions HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+            b"Content-Type: text/tab-separated-values\r\n"
+            b"Content-Length: %d\r\n\r\n" % (400 * len(piece))
+        )
+        sent = 0
+        while select.select([], [connection], [], 1.0)[1]:
+            sent += connection.send(piece[sent % len(piece) :])
+        assert sent < 300 * len(piece)
+        assert memory(faulty.pid) - before < GROWTH
+        (tmp_path / "slow").unlink()
+        while sent < 400 * len(piece):
+            sent += connection.send(piece[sent % len(piece) :])
+        answer = b""
+        while data := connection.recv(65536):
+            answer += data
+    assert b'"bad":1,' in answer
+
+
+def test_answers_under_way_are_sent_at_the_end(faulty: Alone, tmp_path: Path) -> None:
+    """After SIGTERM a change that is under way is answered; its connection ends."""
+    change_that_waits(faulty, tmp_path)
+    row = faulty.scoreboard.row(CONTROL)
+    with faulty.connect() as connection:
+        connection.sendall(b"PUT /users/1/subscriptions/3 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert faulty.get("/health").status_code == 200
+        faulty.terminate()
+        faulty.until(lambda: row[Field.STATE] == State.DRAINING)
+        (tmp_path / "slow").unlink()
+        answer = connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 201 ")
+    assert b"\r\nConnection: close\r\n" in answer
     assert faulty.wait() == 0

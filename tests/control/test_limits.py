@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from encke.control.protocol import PIPELINED
+from bench.servers.processes import PATIENCE, until
+from encke.control.connection import PIPELINED
 from encke.settings import Settings
 
-from .alone import PATIENCE, Alone, alone
+from .alone import Alone, alone
 
 LOAD = (
     b"POST /subscriptions HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n"
@@ -173,7 +174,7 @@ def test_too_many_connections(strict: Alone) -> None:
             for connection in (one, two, three, four):
                 connection.sendall(request)
                 assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
-    strict.until(lambda: _there_is_room(strict))
+    until(lambda: _there_is_room(strict), "there is room")
 
 
 def _there_is_room(control: Alone) -> bool:

@@ -5,8 +5,8 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from postgres import MISSING, Postgres
 
+from bench.servers.postgres import Postgres, missing
 from encke.friends.directories import open_directory
 from encke.friends.directory import Directory
 from encke.friends.opening import open_store
@@ -15,7 +15,7 @@ from encke.reactor.loop import Reactor
 
 KINDS = [
     "sqlite",
-    pytest.param("postgres", marks=pytest.mark.skipif(bool(MISSING), reason=MISSING)),
+    pytest.param("postgres", marks=pytest.mark.skipif(bool(missing()), reason=str(missing()))),
 ]
 
 

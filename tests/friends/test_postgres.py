@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import psutil
 import psycopg
 import pytest
-from postgres import MISSING, Postgres
 from system.node import until
 
+from bench.servers.postgres import Postgres, missing
 from encke.errors import StoreError
 from encke.friends.directories import open_directory
 from encke.friends.directory import Lookup
@@ -17,7 +17,7 @@ from encke.reactor.loop import Reactor
 
 from .asking import ask, ask_until_answered
 
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
+pytestmark = pytest.mark.skipif(bool(missing()), reason=str(missing()))
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from encke import ids
-from encke.gateway.columns import FREE, NEW, Columns
+from encke.gateway.columns import Columns
+from encke.gateway.life import FREE, NEW
 from encke.ids import GENERATION_MASK, SLOT_MASK, generation_of
 
 GATEWAY = 5
@@ -40,7 +41,7 @@ class ColumnsMachine(RuleBasedStateMachine):
         assert handle not in self.given
         assert (handle >> ids.GATEWAY_SHIFT, handle & SLOT_MASK) == (GATEWAY, fd)
         self.given.add(handle)
-        assert self.columns.kind[fd] == NEW
+        assert self.columns.state[fd] == NEW
         assert self.columns.count[fd] == 0
 
     @precondition(lambda self: self.users)
@@ -62,7 +63,7 @@ class ColumnsMachine(RuleBasedStateMachine):
         handle = self.columns.handle[fd]
         self.columns.free(fd)
         del self.users[fd]
-        assert self.columns.kind[fd] == FREE
+        assert self.columns.state[fd] == FREE
         assert self.columns.deadline[fd] == 0
         assert self.columns.handle[fd] == handle
 
@@ -167,5 +168,5 @@ def test_rows_grow_with_descriptors_and_cost_25_bytes() -> None:
     arrays = (columns.handle, columns.user, columns.count, columns.deadline)
     assert all(len(column) == 2048 for column in arrays)
     assert sum(column.itemsize for column in arrays) + 1 == 25
-    assert columns.kind.count(NEW) == 2
-    assert columns.kind.count(FREE) == 2046
+    assert columns.state.count(NEW) == 2
+    assert columns.state.count(FREE) == 2046

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from encke.gateway.life import IDLE, READ, STREAM, WRITE, interest
 from encke.gateway.outbox import Outbox
-from encke.gateway.poller import READABLE, WRITABLE, Poller
+from encke.gateway.poller import MAX_READY, Poller
 
 LIMIT = 1000
 
@@ -26,12 +27,12 @@ class Gateway:
         self.closed: set[int] = set()
         self.poller = Poller()
         self.outbox = Outbox(
-            self.poller,
             limit,
             lost=self._lost,
             too_slow=self._too_slow,
-            drained=self.drained.append,
-            reads=self.reading.__contains__,
+            blocked=self._rearm,
+            written=self._written,
+            limited=self.reading.__contains__,
         )
 
     def connect(self, *, reads: bool = True, at: int | None = None) -> int:
@@ -70,8 +71,8 @@ class Gateway:
             data = self.peers[fd].recv(size)
         except BlockingIOError:
             data = b""
-        for ready, events in self.poller.ready():
-            if events & WRITABLE:
+        for ready, events in self.poller.poll(0, MAX_READY):
+            if events & WRITE:
                 self.outbox.writable(ready)
         return data
 
@@ -86,6 +87,7 @@ class Gateway:
         if fd not in self.closed:
             self.closed.add(fd)
             self.outbox.forget(fd)
+            self.poller.forget(fd)
             os.close(fd)
 
     def end(self) -> None:
@@ -96,6 +98,15 @@ class Gateway:
     def _lost(self, fd: int) -> None:
         self.lost.append(fd)
         self.close(fd)
+
+    def _rearm(self, fd: int) -> None:
+        state = STREAM if fd in self.reading else IDLE
+        unwritten = fd in self.outbox.tails
+        self.poller.want(fd, interest(state, unwritten=unwritten, held=False))
+
+    def _written(self, fd: int) -> None:
+        self._rearm(fd)
+        self.drained.append(fd)
 
     def _too_slow(self, fd: int) -> None:
         self.slow.append(fd)
@@ -331,11 +342,13 @@ def test_who_has_a_tail_is_read_from_if_it_is_a_stream(gateway: Gateway, reads: 
     gateway.outbox.queue(fd, b"a")
     gateway.outbox.flush()
     gateway.peers[fd].send(b"hello")
-    events = dict(gateway.poller.ready()).get(fd, 0)
-    assert bool(events & READABLE) == reads
+    events = dict(gateway.poller.poll(0, MAX_READY)).get(fd, 0)
+    assert bool(events & READ) == reads
     assert gateway.read_all(fd).endswith(b"a")
     assert gateway.drained == [fd]
-    assert dict(gateway.poller.ready()) == {fd: READABLE & dict(gateway.poller.ready())[fd]}
+    assert dict(gateway.poller.poll(0, MAX_READY)) == {
+        fd: READ & dict(gateway.poller.poll(0, MAX_READY))[fd]
+    }
 
 
 def test_writable_without_a_tail(gateway: Gateway) -> None:

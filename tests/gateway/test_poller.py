@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from encke.gateway.poller import READABLE, WRITABLE, Poller
+from encke.gateway.life import READ, WRITE
+from encke.gateway.poller import Poller
 
 
 class Pairs:
@@ -46,12 +47,12 @@ def test_the_deferred_are_reported_apart(connect: Pairs) -> None:
     poller.defer(fd)
     poller.defer(fd)  # twice is the same as once
     connect.peers[fd].send(b"x")
-    assert outer.ready() == []
-    assert poller.ready() == []
+    assert outer.poll(0, 9) == []
+    assert poller.poll(0, 9) == []
     assert descriptors(poller.deferred_ready(9)) == [fd]
     connect.peers[other].send(b"x")
-    assert descriptors(outer.ready()) == [poller.fileno()]
-    assert descriptors(poller.ready()) == [other]
+    assert descriptors(outer.poll(0, 9)) == [poller.fileno()]
+    assert descriptors(poller.poll(0, 9)) == [other]
     assert descriptors(poller.deferred_ready(9)) == [fd]
 
 
@@ -63,7 +64,7 @@ def test_the_recalled_are_as_before(connect: Pairs) -> None:
     poller.defer(fd)
     poller.recall(fd)
     connect.peers[fd].send(b"x")
-    assert descriptors(poller.ready()) == [fd]
+    assert descriptors(poller.poll(0, 9)) == [fd]
     assert poller.deferred_ready(9) == []
     assert not poller.deferred
 
@@ -85,17 +86,17 @@ def test_what_is_waited_for_can_change_meanwhile(connect: Pairs) -> None:
     poller.add(fd)
     poller.defer(fd)
     connect.peers[fd].send(b"x")
-    poller.want_write(fd)
-    assert poller.deferred_ready(9) == [(fd, WRITABLE)]
-    poller.want_both(fd)
+    poller.want(fd, WRITE)
+    assert poller.deferred_ready(9) == [(fd, WRITE)]
+    poller.want(fd, READ | WRITE)
     ((_, events),) = poller.deferred_ready(9)
-    assert events & WRITABLE
-    assert events & READABLE
-    poller.pause(fd)
+    assert events & WRITE
+    assert events & READ
+    poller.want(fd, 0)
     assert poller.deferred_ready(9) == []
-    poller.want_read(fd)
+    poller.want(fd, READ)
     assert descriptors(poller.deferred_ready(9)) == [fd]
-    assert poller.ready() == []
+    assert poller.poll(0, 9) == []
 
 
 def test_a_descriptors_next_owner_isnt_deferred(connect: Pairs) -> None:
@@ -109,4 +110,4 @@ def test_a_descriptors_next_owner_isnt_deferred(connect: Pairs) -> None:
     assert connect() == fd  # the kernel gives the lowest that is free
     poller.add(fd)
     connect.peers[fd].send(b"x")
-    assert descriptors(poller.ready()) == [fd]
+    assert descriptors(poller.poll(0, 9)) == [fd]

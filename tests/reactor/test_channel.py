@@ -9,9 +9,18 @@ import pytest
 
 from encke.reactor.channel import SOCKET_BUFFER, Channel
 from encke.reactor.loop import Reactor
-from encke.wire.link import Frame, Hello, Result, Send, Synced, encode
+from encke.wire.link import Frame, Hello, Result, Send, Synced
+from encke.wire.message import SEND, Messages
 
 from .turning import run_until
+
+
+def encode(frame: Frame) -> bytes:
+    return frame.encode()
+
+
+def send(number: int, message: bytes) -> Send:
+    return Send(number, Messages([b"1"], [message]), SEND)
 
 
 class End:
@@ -91,7 +100,7 @@ def test_several_megabytes_pass(reactor: Reactor, pair: tuple[End, End]) -> None
     """What the kernel doesn't take at once follows as the peer reads, whole and in order,
     also what is sent meanwhile."""
     left, right = pair
-    big = [Send(number, [b"1"], [bytes([number]) * 1024 * 1024]) for number in range(8)]
+    big = [send(number, bytes([number]) * 1024 * 1024) for number in range(8)]
     for frame in big:
         left.channel.send(frame)
     left.channel.flush()
@@ -109,7 +118,7 @@ def test_a_slow_peer_costs_no_turns(reactor: Reactor, with_peer: tuple[End, sock
     """While the peer doesn't read, the loop rests: it isn't woken in vain, and isn't either
     once everything is out."""
     end, peer = with_peer
-    end.channel.send(Send(1, [b"1"], [b"x" * 16 * SOCKET_BUFFER]))
+    end.channel.send(send(1, b"x" * 16 * SOCKET_BUFFER))
     end.channel.flush()
     turns = 0
 
@@ -123,7 +132,7 @@ def test_a_slow_peer_costs_no_turns(reactor: Reactor, with_peer: tuple[End, sock
     run_until(reactor, lambda: len(ticks) == 3)
     assert turns <= 6  # a tick may come a moment early for the clock, never a spin
     received = 0
-    expected = len(encode(Send(1, [b"1"], [b"x" * 16 * SOCKET_BUFFER])))
+    expected = len(encode(send(1, b"x" * 16 * SOCKET_BUFFER)))
 
     def drain(_: int = 0) -> None:
         nonlocal received
@@ -144,7 +153,7 @@ def test_a_slow_peer_costs_no_turns(reactor: Reactor, with_peer: tuple[End, sock
 def test_both_ends_may_send_more_than_fits(reactor: Reactor, pair: tuple[End, End]) -> None:
     """Two ends that both have megabytes to send don't wait for each other forever."""
     left, right = pair
-    frame = Send(1, [b"1"], [b"x" * 4 * SOCKET_BUFFER])
+    frame = send(1, b"x" * 4 * SOCKET_BUFFER)
     left.channel.send(frame)
     right.channel.send(frame)
     left.channel.flush()
@@ -192,7 +201,7 @@ def test_a_peer_that_dies_with_a_write_unfinished(
 ) -> None:
     """What couldn't be written is dropped with the link, and the loop goes on."""
     end, peer = with_peer
-    end.channel.send(Send(1, [b"1"], [b"x" * 16 * SOCKET_BUFFER]))
+    end.channel.send(send(1, b"x" * 16 * SOCKET_BUFFER))
     end.channel.flush()
     peer.close()
     run_until(reactor, lambda: end.closed == 1)

@@ -1,1 +1,1 @@
-"""Tests of the router's map and mind."""
+"""Tests of the ledger: who waits for what."""

@@ -28,7 +28,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
-from types import TracebackType
 from typing import NamedTuple, Self
 
 from .crowd import Crowd, Stream
@@ -117,16 +116,11 @@ class Checker:
         self._listener.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop_sending()
         self._done.set()
         self._listener.join()
-        self.crowd.__exit__(kind, error, trace)
+        self.crowd.__exit__()
 
     def open(self, users: Iterable[str], tag: int = 0) -> list[Stream]:
         """Open a stream for each of `users`, of whom senders pick from now on."""

@@ -11,7 +11,6 @@ import select
 import socket
 import time
 from collections.abc import Callable, Iterable
-from types import TracebackType
 from typing import Self
 
 from .node import PATIENCE, Address
@@ -107,12 +106,7 @@ class Crowd:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for stream in self.streams:
             stream.socket.close()
         self._epoll.close()

@@ -1,138 +1,38 @@
-"""A running server: ``encke serve`` as processes of their own, on free ports.
+"""A running server for tests; leaving a `Node` fails if a process of it crashed or was left over.
 
-It looks at its processes only through the control port, the log and /proc, as an
-operator would. Leaving a `Node` ends the server, and fails if any of its processes
-crashed or was left over.
+Its processes are looked at only through the control port, the log and /proc, as an operator
+would.
 """
 
 import contextlib
-import http.client
 import os
-import re
 import signal
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Self
+from collections.abc import Iterator
 
-import msgspec
 import psutil
 
-from encke.control.state import NodeState, ProcessState
+from bench.servers.encke import Address, Encke
+from bench.servers.processes import PATIENCE, until
+from encke.control.state import ProcessState
+from encke.errors import EnckeError
 
-Address = tuple[str, int]
-
-PATIENCE = 20.0
-"""Seconds until a condition that should hold at once is given up, on a busy machine."""
-
-
-def until(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> float:
-    """Wait until `condition` holds; the seconds that it took. Fails with `what` after `seconds`."""
-    began = time.monotonic()
-    while not condition():
-        waited = time.monotonic() - began
-        assert waited < seconds, f"after {seconds:g} s still not: {what}"
-        time.sleep(0.005)
-    return time.monotonic() - began
+__all__ = ["PATIENCE", "Address", "Node", "cpu_seconds", "lives", "memory", "until"]
 
 
-class Node:
-    """A server with `flags`; `files` is its open-files limit (hard), 0: as it is here.
-
-    `through` begins its command, to run it somewhere else.
-    """
-
-    def __init__(
-        self,
-        *flags: str,
-        listen: str = "127.0.0.1:0",
-        files: int = 0,
-        environment: Mapping[str, str] | None = None,
-        through: Sequence[str] = (),
-    ) -> None:
-        command = [*through, sys.executable, "-m", "encke", "serve", "--listen", listen]
-        command += ["--control", "127.0.0.1:0", *flags]
-        if files:
-            command = ["sh", "-c", f'ulimit -n {files} && exec "$@"', "sh", *command]
-        clean = {name: value for name, value in os.environ.items() if name[:6] != "ENCKE_"}
-        self.process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, env={**clean, **(environment or {})}
-        )
-        self.pid = self.process.pid
-        self.log: list[str] = []
-        self._reader = threading.Thread(target=self._read_log, daemon=True)
-        self._reader.start()
-        try:
-            until(self._is_ready, "the server is ready")
-        except AssertionError as error:
-            self.kill()
-            raise AssertionError(f"{error}; its log: {self.log}") from None
-        self._family = {self.pid, *self.pids()}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-        assert not self.crashes(), self.crashes()
-
-    # its ports
-
-    @property
-    def address(self) -> Address:
-        """Host and port of the public port."""
-        return self._address("listen")
-
-    @property
-    def control(self) -> Address:
-        """Host and port of the control port."""
-        return self._address("control")
-
-    def get(self, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
-        """Status and body that the control port answers."""
-        connection = http.client.HTTPConnection(*self.control, timeout=PATIENCE)
-        with contextlib.closing(connection):
-            connection.request("GET", path, headers=dict(headers or {}))
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-
-    def state(self) -> NodeState:
-        """What /state says."""
-        return msgspec.json.decode(self.get("/state")[1], type=NodeState)
+class Node(Encke):
+    """A server."""
 
     def current(self, name: str) -> ProcessState | None:
         """What /state says of one process; None if it, or the control process, is away."""
         try:
             processes = self.state().processes
-        except (OSError, http.client.HTTPException):
+        except EnckeError:
             return None
         return next((process for process in processes if process.name == name), None)
 
     def gateways(self) -> list[ProcessState]:
         """What /state says of the gateways."""
         return [process for process in self.state().processes if process.name[:7] == "gateway"]
-
-    def until(
-        self, condition: Callable[[NodeState], bool], what: str, seconds: float = PATIENCE
-    ) -> float:
-        """Wait until /state fulfils `condition`."""
-        return until(lambda: condition(self.state()), what, seconds)
-
-    # its processes
-
-    def pids(self) -> list[int]:
-        """Process ids of the supervisor's children."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            return [child.pid for child in psutil.Process(self.pid).children(recursive=True)]
-        return []
 
     def pid_of(self, name: str) -> int:
         """Process id of one process that must be there."""
@@ -169,7 +69,7 @@ class Node:
 
     def stop(self) -> None:
         """End the server; fails if it doesn't end, or leaves a process behind."""
-        family = self._family | set(self.pids())
+        family = {self.pid, *self.first_pids, *self.pids()}
         if self.process.poll() is None:
             self.process.terminate()
         try:
@@ -178,28 +78,9 @@ class Node:
         finally:
             self.kill()
 
-    def kill(self) -> None:
-        """Leave nothing running, whatever happened. The children end when their parent does."""
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        self._reader.join(PATIENCE)
-
-    def _address(self, name: str) -> Address:
-        ready = next(line for line in self.log if "event=ready" in line)
-        found = re.search(rf" {name}=(\S+):(\d+)", ready)
-        assert found is not None
-        return found[1], int(found[2])
-
-    def _is_ready(self) -> bool:
-        assert self.process.poll() is None, "the server runs"
-        return any("event=ready" in line for line in self.log)
-
-    def _read_log(self) -> None:
-        assert self.process.stderr is not None
-        with self.process.stderr as stderr:
-            for line in stderr:
-                self.log.append(line.decode())
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        assert not self.crashes(), self.crashes()
 
 
 def _is_stopped(pid: int) -> bool:

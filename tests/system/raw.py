@@ -6,7 +6,6 @@ an answer stays for the next call, so that nothing superfluous goes unnoticed.
 
 import contextlib
 import socket
-from types import TracebackType
 from typing import NamedTuple, Self
 
 import msgspec
@@ -65,12 +64,7 @@ class Raw:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.leave()
 
     def leave(self) -> None:

@@ -9,9 +9,9 @@ from contextlib import ExitStack
 import nats
 import psutil
 import pytest
-from cluster.nats_server import NatsServer
-from postgres import Postgres
 
+from bench.servers.nats import NatsServer
+from bench.servers.postgres import Postgres
 from encke.friends.opening import open_store
 
 from .node import Node, until

@@ -1,5 +1,7 @@
 """What needs no node, or shows them all: encke send and publish --nats, encke nodes, /state."""
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,9 +12,9 @@ import msgspec
 import pytest
 import trustme
 from cluster.nats_py import NatsPy
-from cluster.nats_server import NatsServer
 
 import encke as encke_client
+from bench.servers.nats import NatsServer
 from encke.client import Sent
 from encke.control.state import ClusterState
 
@@ -186,6 +188,21 @@ def test_the_control_port_hears_of_nodes_again(tmp_path: Path) -> None:
         until(lambda: known() == 0, "nobody is heard")
         server.start()
         until(lambda: known() == 1, "it hears of itself again")
+
+
+def test_the_state_does_not_wait_for_the_router(tmp_path: Path) -> None:
+    """While the router hangs /state answers, and soon shows no nodes; then it does again."""
+    with NatsServer(tmp_path) as server, Node("--nats", server.url) as node:
+        node.until(lambda now: bool(now.cluster and now.cluster.nodes), "it hears of itself")
+        router = node.pid_of("router")
+        os.kill(router, signal.SIGSTOP)
+        try:
+            node.until(lambda now: now.cluster is not None and not now.cluster.nodes, "none is")
+        finally:
+            os.kill(router, signal.SIGCONT)
+        node.until(lambda now: bool(now.cluster and now.cluster.nodes), "it hears of itself again")
+        os.kill(router, signal.SIGKILL)
+        node.until(lambda now: bool(now.cluster and now.cluster.nodes), "the new one says so too")
 
 
 def test_tls_and_a_password(tmp_path: Path) -> None:

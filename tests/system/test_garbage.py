@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from encke.gateway.gateway import Gateway
-from encke.gateway.local import LocalRouter
+from encke.gateway.near import NearRouter
 from encke.node import sockets
 from encke.reactor.loop import Reactor
 from encke.scoreboard import FIRST_GATEWAY, Field, Scoreboard
@@ -73,12 +73,12 @@ def test_nothing_is_left_in_cycles(no_collector: None) -> None:
     flags = {"listen": "127.0.0.1:0", "head_timeout": "0.5", "body_timeout": "0.5"}
     settings = load({**flags, "idle_timeout": "1", "body_limit": "1024"}, {})
     reactor, row = Reactor(), Scoreboard().row(FIRST_GATEWAY)
-    router = LocalRouter(reactor, settings)
+    router = NearRouter(reactor, settings)
     listener = sockets.public(settings)
     gateway = Gateway(
         settings, reactor, router, number=1, listener=listener, capacity=1000, row=row
     )
-    router.client = gateway
+    router.holder = gateway
     over = threading.Event()
 
     def clients() -> None:

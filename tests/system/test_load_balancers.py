@@ -1,20 +1,21 @@
 """Load balancers before the nodes of a cluster, configured as docs/cluster.md says."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from cluster.nats_server import NatsServer
-from proxies import haproxy, nginx, shown
+from proxies import proxy, shown
 
-from encke.tools.bench.peers import free_ports
+from bench.servers.nats import NatsServer
+from bench.servers.nginx import HAProxy, Nginx
+from bench.servers.processes import free_ports
 
 from .node import Address, Node
 from .raw import Raw, ask, post, request
 
 Nodes = tuple[Node, Node]
-Balancer = Callable[[Nodes, Path, int], AbstractContextManager[None]]
+Balancer = Callable[[Nodes, int], Nginx | HAProxy]
 
 
 @pytest.fixture
@@ -31,17 +32,17 @@ def nodes(tmp_path: Path) -> Iterator[Nodes]:
         yield one, two
 
 
-def behind_nginx(nodes: Nodes, directory: Path, port: int) -> AbstractContextManager[None]:
+def behind_nginx(nodes: Nodes, port: int) -> Nginx | HAProxy:
     one, two = ("{}:{}".format(*node.address) for node in nodes)
     changes = {
         "192.0.2.11:8000": one,
         "192.0.2.12:8000": two,
         "443 ssl": f"127.0.0.1:{port}",
     }
-    return nginx(directory, shown("cluster.md", "nginx", changes), port)
+    return proxy(Nginx, shown("cluster.md", "nginx", changes), port)
 
 
-def behind_haproxy(nodes: Nodes, directory: Path, port: int) -> AbstractContextManager[None]:
+def behind_haproxy(nodes: Nodes, port: int) -> Nginx | HAProxy:
     one, two = nodes
     changes = {
         "192.0.2.11:8000 check port 8001": "{}:{} check port {}".format(
@@ -52,17 +53,17 @@ def behind_haproxy(nodes: Nodes, directory: Path, port: int) -> AbstractContextM
         ),
         "bind :80": f"bind 127.0.0.1:{port}",
     }
-    return haproxy(directory, shown("cluster.md", "haproxy", changes), port)
+    return proxy(HAProxy, shown("cluster.md", "haproxy", changes), port)
 
 
 @pytest.mark.parametrize("balancer", [behind_nginx, behind_haproxy], ids=["nginx", "haproxy"])
-def test_streams_through_a_load_balancer(nodes: Nodes, balancer: Balancer, tmp_path: Path) -> None:
+def test_streams_through_a_load_balancer(nodes: Nodes, balancer: Balancer) -> None:
     """Streams are spread over the nodes, messages pass at once, and when a node is taken out of
     service its streams end as they should, and come back on the other."""
     one, two = nodes
     (port,) = free_ports(1)
     users = [f"user-{number}" for number in range(6)]
-    with balancer(nodes, tmp_path, port), ExitStack() as open:
+    with balancer(nodes, port), ExitStack() as open:
         door = ("127.0.0.1", port)
         streams = {it: open.enter_context(listen(door, it)) for it in users}
         for node in nodes:

@@ -11,9 +11,8 @@ import pytest
 from system.node import Address, Node
 from tool import (
     Counting,
-    Flooded,
     StandIn,
-    Tool,
+    ended,
     flooded,
     flooding,
     generated,
@@ -21,8 +20,10 @@ from tool import (
     needs_nchan,
 )
 
+from bench import tools
+from bench.servers.nginx import nchan
+from bench.servers.processes import free_ports
 from encke import cli
-from encke.tools.bench import peers
 
 CHURN = ("--churn", "200", "--reconnect-delay", "0")
 FLOOD = [sys.executable, "-m", "encke", "flood"]
@@ -77,7 +78,7 @@ def test_several_processes(server: Node) -> None:
 def test_signals_end_it(server: Node, number: signal.Signals) -> None:
     """Ctrl-C and SIGTERM end it in order, with its last line; the server sees all clients go."""
     with flooding(url(server.address), "-n", "10") as flood:
-        code, end, complaints = flood.end(number)
+        code, end, complaints = ended(flood, number)
     assert (code, end.connected, complaints) == (0, 10, "")
     server.until(lambda state: state.connections == 0, "nobody is left")
 
@@ -87,7 +88,7 @@ def test_a_herd_that_dies(server: Node) -> None:
     with flooding(url(server.address), "-n", "60", "--connections-per-process", "20") as flood:
         herds = psutil.Process(flood.process.pid).children()
         herds[1].kill()
-        code, end, complaints = flood.end()
+        code, end, complaints = ended(flood)
     assert (code, end.processes) == (1, 3)
     assert "one of its processes has died" in complaints
     assert not any(map(psutil.Process.is_running, herds))
@@ -107,7 +108,7 @@ def test_addresses_from_a_file(server: Node, tmp_path: Path) -> None:
     file = tmp_path / "urls"
     lines = [url(server.address, ("test", "events")[n % 2]).format(n) for n in range(30)]
     file.write_text("\n".join(lines) + "\n")
-    with Tool(Flooded, "flood", "--urls", str(file), "--connections-per-process", "20") as flood:
+    with tools.flood("--urls", str(file), "--connections-per-process", "20", every=0.1) as flood:
         figures = flood.until(lambda figures: figures.event == "connected")
         assert (figures.streams, figures.processes) == (30, 2)
         assert server.state().users == 30
@@ -172,7 +173,7 @@ def test_churn_takes_turns() -> None:
 
 def test_reconnect() -> None:
     """--reconnect: when the server is started again, all streams are opened again."""
-    (port,) = peers.free_ports(1)
+    (port,) = free_ports(1)
     listen = f"127.0.0.1:{port}"
     soon = ("--reconnect", "--reconnect-delay", "0.1")
     with Node(listen=listen) as server, flooding(url(server.address), "-n", "50", *soon) as flood:
@@ -186,9 +187,9 @@ def test_reconnect() -> None:
 
 def test_retry() -> None:
     """--retry: it waits for a server that isn't there yet, and doesn't spin meanwhile."""
-    (port,) = peers.free_ports(1)
+    (port,) = free_ports(1)
     address = ("127.0.0.1", port)
-    with Tool(Flooded, "flood", "--url", url(address), "-n", "20", "--retry") as flood:
+    with tools.flood("--url", url(address), "-n", "20", "--retry", every=0.1) as flood:
         flood.until(lambda figures: figures.failed.refused > 0 and figures.elapsed > 1)
         with Node(listen=f"127.0.0.1:{port}"):
             connected = flood.until(lambda figures: figures.event == "connected")
@@ -271,8 +272,8 @@ def test_opens_at_a_rate(server: Node) -> None:
 def test_nchan_with_churn() -> None:
     """--churn works against nchan too."""
     with (
-        peers.nchan(0) as nchan,
-        flooding(url(("127.0.0.1", nchan.port)), "-n", "50", *CHURN) as flood,
+        nchan(0) as server,
+        flooding(url(("127.0.0.1", server.port)), "-n", "50", *CHURN) as flood,
     ):
         flood.until(lambda figures: figures.closed >= 150)
         code, end, complaints = interrupted(flood)
@@ -284,8 +285,8 @@ def test_nchan_with_churn() -> None:
 def test_nchan(transport: str) -> None:
     """It works against nchan, chunked and with Server-Sent Events."""
     with (
-        peers.nchan(0) as nchan,
-        flooding(url(("127.0.0.1", nchan.port), transport), "-n", "200") as flood,
+        nchan(0) as server,
+        flooding(url(("127.0.0.1", server.port), transport), "-n", "200") as flood,
     ):
         code, end, complaints = interrupted(flood)
     assert (code, end.connected, complaints) == (0, 200, "")

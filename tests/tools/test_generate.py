@@ -20,18 +20,19 @@ from hypothesis import strategies as st
 from system.node import Address, Node
 from tool import (
     Flooded,
-    Generated,
     StandIn,
-    Tool,
     answer,
+    ended,
     flooding,
     generated,
     interrupted,
     needs_nchan,
 )
 
+from bench import tools
+from bench.servers.nginx import nchan
+from bench.servers.processes import free_ports
 from encke.errors import BadSettings
-from encke.tools.bench import peers
 from encke.tools.generate.compose import Composer
 from encke.tools.generate.draw import draws, uniform, zipf
 from encke.tools.generate.plan import Distribution, Plan
@@ -194,8 +195,8 @@ def test_an_old_run_is_no_hole(server: Node) -> None:
 def test_nchan(tmp_path: Path, transport: str) -> None:
     """Both work against nchan: every message comes once, with its latency."""
     sent, got = tmp_path / "sent", tmp_path / "got"
-    with peers.nchan(0) as nchan:
-        where = f"http://127.0.0.1:{nchan.port}"
+    with nchan(0) as server:
+        where = f"http://127.0.0.1:{server.port}"
         streams = ("-n", "200", "--verify", "--counts", str(got))
         with flooding(f"{where}/{transport}/{{}}", *streams) as flood:
             messages = ("--count", "3000", "--max-id", "200", "--senders", "3", "--stamp")
@@ -239,9 +240,9 @@ def test_people(server: Node) -> None:
 def test_ctrl_c(server: Node) -> None:
     """Without an end of its own it runs until Ctrl-C, and then waits for its answers."""
     for way in ([], ["--ndjson"]):
-        with Tool(Generated, "generate", "--to", url(server.address), *way) as generator:
+        with tools.generate(url(server.address), *way, every=0.1) as generator:
             generator.until(lambda figures: figures.accepted > 0)
-            code, run, complaints = generator.end(signal.SIGINT)
+            code, run, complaints = ended(generator, signal.SIGINT)
         assert (code, complaints) == (0, "")
         assert run.sent == run.accepted > 0
 
@@ -268,12 +269,12 @@ def test_no_server() -> None:
 
 def test_it_waits_for_a_server() -> None:
     """--retry: it begins as soon as there is a server."""
-    (port,) = peers.free_ports(1)
-    some = ("--to", f"http://127.0.0.1:{port}", "--count", "5", "--retry")
-    with Tool(Generated, "generate", *some) as generator:
+    (port,) = free_ports(1)
+    where = f"http://127.0.0.1:{port}"
+    with tools.generate(where, "--count", "5", "--retry", every=0.1) as generator:
         assert generator.until(lambda figures: figures.elapsed > 0.5).sent == 0
         with Node(listen=f"127.0.0.1:{port}"):
-            code, run, _ = generator.end()
+            code, run, _ = ended(generator)
     assert (code, run.accepted, run.failed) == (0, 5, 0)
 
 

@@ -2,103 +2,57 @@
 
 import asyncio
 import contextlib
-import select
 import signal
 import socket
-import subprocess
-import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Self
 
-import msgspec
 import pytest
+from peer import answer
 
-from encke.tools.bench import peers
-from encke.tools.flood.teller import Figures as Flooded
-from encke.tools.generate.teller import Figures as Generated
+from bench.servers.nginx import nchan_missing
+from bench.tools import F, Flooded, Generated, Tool, flood, generate
 
-__all__ = ["Flooded", "Generated"]
-
-F = TypeVar("F", bound=Flooded | Generated)
+__all__ = ["Flooded", "Generated", "Tool", "answer"]
 
 PATIENCE = 30.0
 
-needs_nchan = pytest.mark.skipif(peers.nchan_missing() is not None, reason="no nchan")
-
-
-class Tool(Generic[F]):
-    """``encke flood`` or ``encke generate`` with ``--json``."""
-
-    def __init__(self, kind: type[F], *arguments: str) -> None:
-        self._kind: type[F] = kind
-        command = [sys.executable, "-m", "encke", *arguments, "--json", "--every", "0.1"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self.process.poll() is None:
-            self.process.terminate()
-        self.process.communicate(timeout=PATIENCE)
-
-    def until(self, condition: Callable[[F], bool]) -> F:
-        """The first line that fulfils `condition`."""
-        give_up = time.monotonic() + PATIENCE
-        assert self.process.stdout is not None
-        last = None
-        while time.monotonic() < give_up:
-            ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
-            line = self.process.stdout.readline() if ready else b""
-            if not line:
-                break
-            last = msgspec.json.decode(line, type=self._kind)
-            if condition(last):
-                return last
-        raise AssertionError(f"it never said so; its last line: {last}")
-
-    def end(self, number: int = 0) -> tuple[int, F, str]:
-        """Exit code, last line, and what it complained of; after a signal, if one is given."""
-        if number:
-            self.process.send_signal(number)
-        out, complaints = self.process.communicate(timeout=PATIENCE)
-        last = msgspec.json.decode(out.splitlines()[-1], type=self._kind)
-        assert last.event == "end"
-        return self.process.returncode, last, complaints.decode()
+needs_nchan = pytest.mark.skipif(nchan_missing() is not None, reason="no nchan")
 
 
 @contextlib.contextmanager
 def flooding(url: str, *arguments: str) -> Iterator[Tool[Flooded]]:
     """A flood, once all of its streams are open."""
-    with Tool(Flooded, "flood", "--url", url, *arguments) as flood:
-        flood.until(lambda figures: figures.event == "connected")
-        yield flood
+    with flood("--url", url, *arguments, every=0.1) as tool:
+        tool.until(lambda figures: figures.event == "connected")
+        yield tool
 
 
 def flooded(*arguments: str) -> tuple[int, Flooded, str]:
     """A flood that ends by itself."""
-    with Tool(Flooded, "flood", *arguments) as flood:
-        return flood.end()
+    with flood(*arguments, every=0.1) as tool:
+        return ended(tool)
 
 
 def generated(url: str, *arguments: str) -> tuple[int, Generated, str]:
     """A run of the generator."""
-    with Tool(Generated, "generate", "--to", url, *arguments) as generator:
-        return generator.end()
+    with generate(url, *arguments, every=0.1) as tool:
+        return ended(tool)
 
 
 def interrupted(flood: Tool[Flooded]) -> tuple[int, Flooded, str]:
     """The end of a flood by Ctrl-C."""
-    return flood.end(signal.SIGINT)
+    return ended(flood, signal.SIGINT)
+
+
+def ended(tool: Tool[F], number: int = 0) -> tuple[int, F, str]:
+    """Exit code, last line, and what it complained of; after a signal, if one is given."""
+    if number:
+        tool.process.send_signal(number)
+    last = tool.result()
+    return tool.process.returncode, last, tool.complaints
 
 
 class StandIn:
@@ -118,12 +72,7 @@ class StandIn:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         for connection in self._connections:
             with contextlib.suppress(OSError):
@@ -174,12 +123,7 @@ class Counting:
         assert self._ready.wait(PATIENCE)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._over.set)
         self._thread.join(PATIENCE)
 
@@ -215,9 +159,3 @@ def _request_end(data: bytes) -> int | None:
     if b"Content-Length: " in head:
         length = int(head.partition(b"Content-Length: ")[2].split(b"\r\n")[0])
     return len(head) + 4 + length if len(body) >= length else None
-
-
-def answer(status: str, body: bytes = b"", *headers: str) -> bytes:
-    """An HTTP answer."""
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
-    return "\r\n".join(lines).encode() + body

@@ -12,6 +12,7 @@ from encke.errors import FrameError
 from encke.wire import link
 from encke.wire.link import (
     Ack,
+    AskNodes,
     Deliver,
     Frame,
     FrameReader,
@@ -21,15 +22,19 @@ from encke.wire.link import (
     Logout,
     Ready,
     Result,
+    SeenNodes,
     Send,
     Synced,
-    encode,
 )
-from encke.wire.message import Verb
+from encke.wire.message import SEND, Messages, Order, Verb
 
 from .ways import PLACES, Feed, cut, fed, three_ways
 
 HEAD = struct.Struct("=IB")
+
+
+def encode(frame: Frame) -> bytes:
+    return frame.encode()
 
 
 def make() -> Feed[Frame]:
@@ -68,7 +73,8 @@ def sends(draw: st.DrawFn) -> Send:
     ids, messages = [id for id, _ in pairs], [message for _, message in pairs]
     verb = draw(st.sampled_from(Verb))
     lanes = draw(st.lists(U32, min_size=len(ids), max_size=len(ids))) if verb else []
-    return Send(draw(U32), ids, messages, verb, draw(st.booleans()), array("I", lanes))
+    order = Order(verb, draw(st.booleans()))
+    return Send(draw(U32), Messages(ids, messages), order, array("I", lanes))
 
 
 @st.composite
@@ -78,8 +84,8 @@ def delivers(draw: st.DrawFn) -> Deliver:
     counts = array("I", draw(st.lists(st.integers(0, 4), min_size=size, max_size=size)))
     total = sum(counts)
     handles = draw(st.lists(st.integers(0, 2**64 - 1), min_size=total, max_size=total))
-    publishers = draw(st.just([]) | st.lists(IDS, min_size=size, max_size=size))
-    return Deliver(draw(U32), counts, array("Q", handles), messages, publishers)
+    publishers = draw(st.just([]) | st.lists(IDS, min_size=size, max_size=size)) or ()
+    return Deliver(draw(U32), Messages([], messages, publishers), counts, array("Q", handles))
 
 
 @st.composite
@@ -87,6 +93,13 @@ def results(draw: st.DrawFn) -> Result:
     counts = draw(COUNTS)
     statuses = draw(st.just(b"") | st.binary(min_size=len(counts), max_size=len(counts)))
     return Result(draw(U32), counts, statuses)
+
+
+@st.composite
+def seen_nodes(draw: st.DrawFn) -> SeenNodes:
+    times = draw(HANDLES)
+    heartbeats = draw(st.lists(MESSAGES, min_size=len(times), max_size=len(times)))
+    return SeenNodes(times, heartbeats)
 
 
 FRAMES: st.SearchStrategy[Frame] = st.one_of(
@@ -100,6 +113,8 @@ FRAMES: st.SearchStrategy[Frame] = st.one_of(
     st.builds(LoggedIn, HANDLES),
     delivers(),
     results(),
+    st.just(AskNodes()),
+    seen_nodes(),
 )
 
 
@@ -107,7 +122,7 @@ FRAMES: st.SearchStrategy[Frame] = st.one_of(
 @given(FRAMES, FRAMES)
 def test_every_frame_comes_back(frame: Frame, following: Frame) -> None:
     """A frame of any kind is read as it was written: whole, byte by byte, and followed."""
-    assert three_ways(make, encode(frame), encode(following)) == [frame]
+    assert three_ways(make, frame.encode(), following.encode()) == [frame]
 
 
 @settings(max_examples=200, deadline=None)
@@ -122,6 +137,7 @@ def test_any_split_of_many_frames(frames: list[Frame], places: list[int]) -> Non
 def test_every_kind_is_covered() -> None:
     """The frames above are all there are."""
     covered = {Hello, Login, Logout, Synced, Send, Ack, Ready, LoggedIn, Deliver, Result}
+    covered |= {AskNodes, SeenNodes}
     assert covered == set(Frame.__args__)
     assert len(covered) == len(link._DECODERS)
 
@@ -129,18 +145,18 @@ def test_every_kind_is_covered() -> None:
 def test_a_payload_travels_once() -> None:
     """A message costs its bytes once and 8 a handle, however many it goes to."""
     message = b"x" * 1000
-    few = Deliver(1, array("I", [1]), array("Q", [7]), [message])
-    many = Deliver(1, array("I", [100]), array("Q", [7] * 100), [message])
-    assert len(encode(many)) - len(encode(few)) == 99 * 8
+    few = Deliver(1, Messages([], [message]), array("I", [1]), array("Q", [7]))
+    many = Deliver(1, Messages([], [message]), array("I", [100]), array("Q", [7] * 100))
+    assert len(many.encode()) - len(few.encode()) == 99 * 8
 
 
 def test_empty_messages_and_nobody() -> None:
     """An empty message is a message; batches of nothing come back as such."""
     frames: list[Frame] = [
-        Send(1, [b"a", b"b"], [b"", b""]),
-        Deliver(2, array("I", [1, 0]), array("Q", [7]), [b"", b""]),
-        Send(3, [], []),
-        Deliver(4, array("I"), array("Q"), []),
+        Send(1, Messages([b"a", b"b"], [b"", b""]), SEND),
+        Deliver(2, Messages([], [b"", b""]), array("I", [1, 0]), array("Q", [7])),
+        Send(3, Messages([], []), SEND),
+        Deliver(4, Messages([], []), array("I"), array("Q")),
         Login(array("Q"), []),
         Logout(array("Q")),
         Result(5, array("I")),
@@ -151,7 +167,7 @@ def test_empty_messages_and_nobody() -> None:
 
 MALFORMED = {
     "kind 0": raw(0, b""),
-    "an unknown kind": raw(11, b""),
+    "an unknown kind": raw(13, b""),
     "the last kind": raw(255, b"x"),
     "too long": HEAD.pack(link.MAX_FRAME + 1, link.SEND),
     "HELLO without a number": raw(link.HELLO, b""),
@@ -187,6 +203,11 @@ MALFORMED = {
     "DELIVER with more behind": raw(link.DELIVER, u32(1, 1, 1) + u32(0, 1) + u64(7) + b"x"),
     "RESULT without a batch": raw(link.RESULT, b"\0\0\0"),
     "RESULT with half a count": raw(link.RESULT, u32(1) + b"\0\0"),
+    "ASK_NODES with a body": raw(link.ASK_NODES, b"x"),
+    "SEEN_NODES without a count": raw(link.SEEN_NODES, b"\0"),
+    "SEEN_NODES with too few times": raw(link.SEEN_NODES, u32(2) + u64(7) + u32(0)),
+    "SEEN_NODES with too few lengths": raw(link.SEEN_NODES, u32(1) + u64(7)),
+    "SEEN_NODES whose heartbeats end early": raw(link.SEEN_NODES, u32(1) + u64(7) + u32(2) + b"x"),
 }
 
 
@@ -210,7 +231,7 @@ def test_a_frame_that_is_too_long_is_refused_at_its_head() -> None:
 def test_the_frames_before_a_bad_one_were_handed_out() -> None:
     """What came whole in earlier pieces stays received when the next piece is no frame."""
     reader = FrameReader()
-    assert reader.feed(encode(Hello(1)) + encode(Synced())) == [Hello(1), Synced()]
+    assert reader.feed(Hello(1).encode() + Synced().encode()) == [Hello(1), Synced()]
     with pytest.raises(FrameError):
         reader.feed(raw(99, b""))
 
@@ -222,7 +243,7 @@ BODIES = st.one_of(
 NEARLY_FRAMES = st.one_of(
     st.binary(max_size=60),
     st.builds(raw, st.integers(0, 12), BODIES),
-    st.builds(lambda frame, flips: flip(encode(frame), flips), FRAMES, PLACES),
+    st.builds(lambda frame, flips: flip(frame.encode(), flips), FRAMES, PLACES),
 )
 
 
@@ -249,6 +270,6 @@ def test_arbitrary_bytes(parts: list[bytes], places: list[int]) -> None:
         pass
     ends = [0]
     for frame in frames:
-        ends.append(ends[-1] + len(encode(frame)))
+        ends.append(ends[-1] + len(frame.encode()))
     written = [stream[a:b] for a, b in pairwise(ends)]
     assert list(map(encode, frames)) == written

@@ -26,9 +26,6 @@ from encke.scoreboard import FIRST_GATEWAY, ROUTER, Field, Scoreboard
 from encke.settings import Settings
 
 PACKAGE = str(Path(encke.__file__).parent) + "/"
-ENTRANCES = ("reactor/loop.py",)
-"""The loop calls; that it goes on isn't part of the message's way."""
-
 Call = tuple[float, str, str]
 
 

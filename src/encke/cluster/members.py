@@ -20,7 +20,8 @@ class Members:
 
     def __init__(self) -> None:
         self._said: dict[str, Heartbeat] = {}
-        self._heard: dict[str, float] = {}
+        self._heard: dict[str, float] = {}  # or forgiven
+        self._spoke: dict[str, float] = {}
 
     def __len__(self) -> int:
         return len(self._said)
@@ -29,6 +30,10 @@ class Members:
     def nodes(self) -> Collection[str]:
         """Those that are there."""
         return self._said.keys()
+
+    def seen(self) -> list[tuple[float, Heartbeat]]:
+        """What each said last, and when that was."""
+        return [(self._spoke[node], said) for node, said in self._said.items()]
 
     def heard(self, heartbeat: Heartbeat, now: float) -> bool:
         """A node lives; says whether it's a new one."""
@@ -39,7 +44,7 @@ class Members:
                 return False
             log.info("node-joined", node=node, name=heartbeat.name, version=heartbeat.version)
         self._said[node] = heartbeat
-        self._heard[node] = now
+        self._heard[node] = self._spoke[node] = now
         return new
 
     def left(self, node: str) -> None:
@@ -63,4 +68,5 @@ class Members:
 
     def _remove(self, node: str) -> Heartbeat | None:
         self._heard.pop(node, None)
+        self._spoke.pop(node, None)
         return self._said.pop(node, None)

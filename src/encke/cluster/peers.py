@@ -28,6 +28,7 @@ from ..scoreboard import NatsLink
 from ..wire import nodes
 from ..wire.message import Verb
 from ..wire.nats import Message
+from ..wire.nodes import Heartbeat
 from ..wire.subjects import Subjects
 from .answers import Answers
 from .arrivals import Arrivals, Kinds
@@ -173,6 +174,10 @@ class Peers:
         except FrameError:
             return  # maybe NATS itself: nobody is there
         self._questions.answer(int(number), answer, time.monotonic())
+
+    def seen(self) -> list[tuple[float, Heartbeat]]:
+        """The nodes of which something was heard, and when; and this one, if it's joined."""
+        return self._pulse.seen()
 
     # the clock
 

@@ -51,8 +51,19 @@ class Pulse:
 
     def beat(self, *, leaving: bool = False) -> None:
         """Say that we live, or that we leave."""
+        heartbeat = self._heartbeat(leaving=leaving)
+        self._uplink.offer(self._subject + self._node.encode(), nodes.encode(heartbeat))
+
+    def seen(self) -> list[tuple[float, Heartbeat]]:
+        """The nodes of which something was heard, and when; and this one, if it's joined."""
+        there = self.members.seen()
+        if self._uplink.state is NatsLink.READY:
+            there.append((time.monotonic(), self._heartbeat(leaving=False)))
+        return there
+
+    def _heartbeat(self, *, leaving: bool) -> Heartbeat:
         figures = self._router.figures()
-        heartbeat = Heartbeat(
+        return Heartbeat(
             figures.users,
             figures.connections,
             figures.messages,
@@ -63,7 +74,6 @@ class Pulse:
             linked=round(time.monotonic() - self._linked_at, 3),
             leaving=leaving,
         )
-        self._uplink.offer(self._subject + self._node.encode(), nodes.encode(heartbeat))
 
     def came(self, message: Message) -> None:
         """Another node lives, or leaves."""

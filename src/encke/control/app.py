@@ -1,201 +1,183 @@
 """What the control port answers: health, state, metrics, friends, and their description.
 
-Handlers are coroutines, and never wait for anything but the friends' store, which is
-asked on a thread of its own once it's needed; what not every operator asks for is
-imported when it is asked for. Errors are problem details (RFC 9457). With an API key
+Handlers never wait: what needs the friends' store gives a Later. What not every operator asks
+for is imported when it is asked for. Errors are problem details (RFC 9457). With an API key
 everything but /health asks for it: load balancers probe without credentials, and /health
 tells nothing else.
 
-May import: scoreboard, settings, errors, state, metrics, pages, friends, problems.
+May import: scoreboard, settings, version, reactor, wire, and this room but server, connection.
 """
 
-import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from http import HTTPStatus
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from starlette.applications import Starlette
-from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .. import log
-from ..errors import BadUserId, StoreError
+from ..reactor.loop import Reactor
 from ..scoreboard import Scoreboard
 from ..settings import Settings
+from ..version import VERSION
+from ..wire.request import Request
+from ..wire.response import Headers
 from . import state
-from .problems import RETRY_AFTER, bad_request, failed, problem, refused, unavailable
+from .problems import RETRY_AFTER, problem, problem_of
+from .response import JSON, Outcome, Response
+from .routes import Asked, Route, find, segments_of
 
 if TYPE_CHECKING:
     from .cluster import Cluster
     from .friends import Friends
 
-METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+HTML = b"text/html; charset=utf-8"
 
-Handler = Callable[[Request], Awaitable[Response]]
+_PAGE_HEADERS: Headers = (
+    (b"Content-Security-Policy", b"default-src 'none'; style-src 'unsafe-inline'"),
+)
+NOT_STORED: Headers = ((b"Cache-Control", b"no-store"),)
 
-_PAGE_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+_UNAUTHORIZED = problem(
+    HTTPStatus.UNAUTHORIZED,
+    "This server has an API key; show it: Authorization: Bearer KEY.",
+    ((b"WWW-Authenticate", b"Bearer"),),
+)
+
+
+class Call(msgspec.Struct, frozen=True):
+    """What answers a request; raises nothing. `takes_body`: see routes.Route."""
+
+    answer: Callable[[], Outcome]
+    takes_body: bool = False
 
 
 class Control:
     """The control port of the node whose processes write `scoreboard`."""
 
-    def __init__(self, scoreboard: Scoreboard, settings: Settings) -> None:
+    def __init__(
+        self, scoreboard: Scoreboard, settings: Settings, reactor: Reactor, router_path: str
+    ) -> None:
+        """`router_path` is the router's socket, or empty if there's no such process."""
         self._scoreboard = scoreboard
         self._settings = settings
+        self._reactor = reactor
+        self._key = settings.api_key.encode()
         self._friends: Friends | None = None
-        version = msgspec.json.decode(_description(), type=_Description).info.version
-        self.cluster = _cluster(settings, scoreboard)
-        told = self.cluster.state if self.cluster is not None else None
-        self._reader = state.Reader(scoreboard, version, told)
-
-    def application(self) -> Starlette:
-        """The ASGI application."""
-        pages = (self.index, self.health, self.state, self.metrics, self.openapi, self.docs)
-        paths = ("/", "/health", "/state", "/metrics", "/openapi.json", "/docs")
-        key = self._settings.api_key
-        return Starlette(
-            routes=[
-                *(Route(*each, methods=["GET"]) for each in zip(paths, pages, strict=True)),
-                Route(
-                    "/users/{subscriber}/subscriptions/{publisher}",
-                    self._managing(lambda friends: friends.subscription),
-                    methods=["PUT", "DELETE"],
-                ),
-                Route(
-                    "/users/{id}/subscriptions",
-                    self._managing(lambda friends: friends.subscriptions),
-                    methods=["GET"],
-                ),
-                Route(
-                    "/users/{id}/subscribers",
-                    self._managing(lambda friends: friends.subscribers),
-                    methods=["GET"],
-                ),
-                Route(
-                    "/subscriptions",
-                    self._managing(lambda friends: friends.load),
-                    methods=["POST"],
-                ),
-            ],
-            middleware=[Middleware(_Key, key=key)] if key else [],
-            exception_handlers={
-                HTTPException: refused,
-                BadUserId: bad_request,
-                StoreError: unavailable,
-                Exception: failed,
-            },
+        self._cluster = _cluster(reactor, router_path, scoreboard) if settings.nats else None
+        told = self._cluster.state if self._cluster is not None else None
+        self._reader = state.Reader(scoreboard, VERSION, told)
+        self._table = (
+            Route(b"GET", "/", self.index),
+            Route(b"GET", "/health", self.health),
+            Route(b"GET", "/state", self.state),
+            Route(b"GET", "/metrics", self.metrics),
+            Route(b"GET", "/openapi.json", self.openapi),
+            Route(b"GET", "/docs", self.docs),
+            Route(
+                b"PUT",
+                "/users/{subscriber}/subscriptions/{publisher}",
+                lambda asked: self._managed().subscribe(asked),
+            ),
+            Route(
+                b"DELETE",
+                "/users/{subscriber}/subscriptions/{publisher}",
+                lambda asked: self._managed().unsubscribe(asked),
+            ),
+            Route(
+                b"GET",
+                "/users/{id}/subscriptions",
+                lambda asked: self._managed().subscriptions(asked),
+            ),
+            Route(
+                b"GET",
+                "/users/{id}/subscribers",
+                lambda asked: self._managed().subscribers(asked),
+            ),
+            Route(
+                b"POST",
+                "/subscriptions",
+                lambda asked: self._managed().load(asked),
+                takes_body=True,
+            ),
         )
+
+    def find(self, request: Request) -> Call:
+        """What answers `request`."""
+        if self._key and segments_of(request) != [b"health"] and not self._shows_key(request):
+            return Call(lambda: _UNAUTHORIZED)
+        found = find(self._table, request)
+        if isinstance(found, Response):
+            return Call(lambda: found)
+        route, asked = found.route, found.asked
+        return Call(lambda: _safely(route, asked), route.takes_body)
 
     def close(self) -> None:
-        """Let the friends' store go, if it was needed."""
+        """Let go of the friends' store, if it was needed, and of the router."""
         if self._friends is not None:
             self._friends.close()
+        if self._cluster is not None:
+            self._cluster.close()
 
-    def _managing(self, handler: "Callable[[Friends], Handler]") -> Handler:
-        """A handler of friends, which come into being when one is first called."""
+    def _shows_key(self, request: Request) -> bool:
+        from hmac import compare_digest  # it brings OpenSSL, 3 MB
 
-        async def handle(request: Request) -> Response:
-            if self._friends is None:
-                from .friends import Friends  # SQLite and a thread
+        kind, _, key = request.headers.get(b"authorization", b"").partition(b" ")
+        return kind.lower() == b"bearer" and compare_digest(key.strip(), self._key)
 
-                self._friends = Friends(self._settings)
-            return await handler(self._friends)(request)
+    def _managed(self) -> "Friends":
+        """The handlers of friends, which come into being when one is first called."""
+        if self._friends is None:
+            from .friends import Friends  # SQLite and a thread
 
-        return handle
+            self._friends = Friends(self._settings, self._reactor)
+        return self._friends
 
-    async def health(self, _request: Request) -> Response:
+    def health(self, _asked: Asked) -> Response:
         """200 while the node takes connections, else 503."""
         status = state.status(self._scoreboard)
-        ready = status == "ready"
-        return Response(
-            msgspec.json.encode({"status": status}),
-            status_code=HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE,
-            headers={} if ready else {"Retry-After": RETRY_AFTER},
-            media_type="application/json",
-        )
+        body = msgspec.json.encode({"status": status})
+        if status == "ready":
+            return Response(HTTPStatus.OK, body, JSON)
+        return Response(HTTPStatus.SERVICE_UNAVAILABLE, body, JSON, RETRY_AFTER)
 
-    async def state(self, _request: Request) -> Response:
+    def state(self, _asked: Asked) -> Response:
         """The node and its processes, as JSON."""
-        return Response(
-            msgspec.json.encode(self._reader.read()),
-            headers={"Cache-Control": "no-store"},
-            media_type="application/json",
-        )
+        body = msgspec.json.encode(self._reader.read())
+        return Response(HTTPStatus.OK, body, JSON, NOT_STORED)
 
-    async def metrics(self, _request: Request) -> Response:
+    def metrics(self, _asked: Asked) -> Response:
         """The same for Prometheus."""
-        from .metrics import exposition  # 1.5 MB
+        from .metrics import exposition
 
-        return Response(exposition(self._reader.read()), headers={"Content-Type": METRICS_TYPE})
+        return Response(HTTPStatus.OK, exposition(self._reader.read()), METRICS_TYPE)
 
-    async def openapi(self, _request: Request) -> Response:
+    def openapi(self, _asked: Asked) -> Response:
         """The description of both ports, OpenAPI 3.1."""
-        return Response(_description(), media_type="application/json")
+        from .pages import description
 
-    async def docs(self, _request: Request) -> Response:
+        return Response(HTTPStatus.OK, description(), JSON)
+
+    def docs(self, _asked: Asked) -> Response:
         """The same description, as a page to read."""
-        from .pages import docs
+        from .pages import description, docs
 
-        return HTMLResponse(docs(_description()), headers=_PAGE_HEADERS)
+        return Response(HTTPStatus.OK, docs(description()).encode(), HTML, _PAGE_HEADERS)
 
-    async def index(self, _request: Request) -> Response:
+    def index(self, _asked: Asked) -> Response:
         """A page that leads to the others."""
         from .pages import index
 
-        return HTMLResponse(index(), headers=_PAGE_HEADERS)
+        return Response(HTTPStatus.OK, index().encode(), HTML, _PAGE_HEADERS)
 
 
-def _cluster(settings: Settings, scoreboard: Scoreboard) -> "Cluster | None":
-    if not settings.nats:
-        return None
+def _cluster(reactor: Reactor, router_path: str, scoreboard: Scoreboard) -> "Cluster":
+    from .cluster import Cluster  # a node that is alone doesn't carry it
+
+    return Cluster(reactor, router_path, scoreboard)
+
+
+def _safely(route: Route, asked: Asked) -> Outcome:
     try:
-        from .cluster import Cluster
-    except ModuleNotFoundError as error:  # the router does without
-        log.warning("cluster-unseen", reason=error, hint="pip install 'encke[cluster]'")
-        return None
-    return Cluster(settings, scoreboard)
-
-
-class _Info(msgspec.Struct):
-    version: str
-
-
-class _Description(msgspec.Struct):
-    """What is of interest here in openapi.json: the package's version (metadata costs 1 MB)."""
-
-    info: _Info
-
-
-class _Key:
-    """Lets through who shows the API key; /health is for everyone."""
-
-    def __init__(self, app: ASGIApp, key: str) -> None:
-        self._app = app
-        self._key = key.encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] != "/health":
-            shown = Headers(scope=scope).get("authorization", "").encode("latin-1")
-            kind, _, key = shown.partition(b" ")
-            if kind.lower() != b"bearer" or not hmac.compare_digest(key.strip(), self._key):
-                await _UNAUTHORIZED(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
-
-
-_UNAUTHORIZED = problem(
-    HTTPStatus.UNAUTHORIZED,
-    "This server has an API key; show it: Authorization: Bearer KEY.",
-    {"WWW-Authenticate": "Bearer"},
-)
-
-
-def _description() -> bytes:
-    return Path(__file__).with_name("openapi.json").read_bytes()
+        return route.handler(asked)
+    except Exception as error:  # noqa: BLE001 (it's answered, and logged if it's ours)
+        return problem_of(error)

@@ -1,53 +1,118 @@
-"""The cluster, as the control process hears of it from NATS by itself: nobody is asked.
+"""The cluster, as the node's own router hears of it: asked every second over its socket.
 
-Imported only in a cluster: nats-py, and OpenSSL with it, cost megabytes.
+The link is nameless: it isn't a gateway's, for no Hello is said on it. Nobody ever waits for
+the router. What it has said last is kept with the moment at which each node was heard of, on
+the machine's monotonic clock, which is the same in all processes: so a node of which nothing
+was heard for SILENCE isn't shown, whether it's the node, NATS, the router or its link that
+is silent.
 
-May import: bystander, cluster, scoreboard, settings, state.
+Invariants: one question is under way at most. Imported only in a cluster.
+
+May import: cluster.members, reactor, scoreboard, errors, wire, state.
 """
 
-import asyncio
-import contextlib
+import socket
+import time
 
-from ..bystander import Nodes, connect
-from ..cluster.joining import options
-from ..cluster.servers import parse
-from ..errors import EnckeError
+import msgspec
+
+from ..cluster.members import SILENCE
+from ..errors import FrameError
+from ..reactor.channel import Channel
+from ..reactor.loop import Reactor
 from ..scoreboard import ROUTER, Field, Scoreboard
-from ..settings import Settings
-from ..wire.subjects import Subjects
+from ..wire import nodes
+from ..wire.link import AskNodes, Frame, SeenNodes
+from ..wire.nodes import Heartbeat
 from .state import ClusterState, cluster_state
+
+ASK_SECONDS = 1.0
+"""Seconds between two questions: as often as nodes say that they live."""
+
+
+class _Node(msgspec.Struct):
+    """A node as it was last heard of (state.Seen)."""
+
+    said: Heartbeat
+    at: float
+    """When, on the monotonic clock."""
+    messages_rate: float = 0.0
+    delivered_rate: float = 0.0
 
 
 class Cluster:
-    """The nodes that live; to be started in a running event loop."""
+    """The nodes that live."""
 
-    def __init__(self, settings: Settings, scoreboard: Scoreboard) -> None:
-        self._settings = settings
+    def __init__(self, reactor: Reactor, router_path: str, scoreboard: Scoreboard) -> None:
+        self._reactor = reactor
+        self._path = router_path
         self._router = scoreboard.row(ROUTER)
-        self._nodes = Nodes(Subjects(settings.nats_prefix))
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to listen; it goes on by itself when NATS was away."""
-        self._task = asyncio.create_task(self._listen())
-
-    async def stop(self) -> None:
-        """Listen no more."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        self._channel: Channel | None = None
+        self._asked = False
+        self._nodes: dict[str, _Node] = {}
+        reactor.every(ASK_SECONDS, self._ask)
+        self._ask()
 
     def state(self) -> ClusterState:
         """Who lives now."""
-        return cluster_state(self._nodes.living(), f"{self._router[Field.NODE]:012x}")
+        now = time.monotonic()
+        living = [node for node in self._nodes.values() if now - node.at <= SILENCE]
+        living.sort(key=lambda it: (it.said.name, it.said.node))
+        return cluster_state(living, f"{self._router[Field.NODE]:012x}")
 
-    async def _listen(self) -> None:
-        own = options(self._settings)
-        with contextlib.suppress(EnckeError):  # the router says in the log what is wrong
-            client = await connect(own, parse(own.servers), for_ever=True)
+    def close(self) -> None:
+        """Let go of the router."""
+        if self._channel is not None:
+            self._channel.close()
+
+    def _ask(self) -> None:
+        if self._channel is None:
+            self._connect()
+        if self._channel is not None and not self._asked:
+            self._asked = True
+            self._channel.send(AskNodes())
+            self._channel.flush()
+
+    def _connect(self) -> None:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.setblocking(False)
+            connection.connect(self._path)
+        except OSError:
+            connection.close()  # the supervisor is about to start a router, or to end
+            return
+        self._asked = False
+        self._channel = Channel(self._reactor, connection, self._received, self._lost)
+
+    def _lost(self) -> None:
+        self._channel = None
+
+    def _received(self, frames: list[Frame]) -> None:
+        for frame in frames:
+            if isinstance(frame, SeenNodes):
+                self._asked = False
+                self._heard(frame)
+
+    def _heard(self, seen: SeenNodes) -> None:
+        before, self._nodes = self._nodes, {}
+        for at, raw in zip(seen.times, seen.heartbeats, strict=True):
             try:
-                await self._nodes.listen(client)
-                await asyncio.Event().wait()
-            finally:
-                await client.close()
+                said = nodes.heartbeat(raw)
+            except FrameError:
+                continue
+            self._nodes[said.node] = _node(said, at / 1000, before.get(said.node))
+
+
+def _node(said: Heartbeat, at: float, before: _Node | None) -> _Node:
+    """A node, with its rates since it was heard of `before`."""
+    if before is None:
+        return _Node(said, at)
+    seconds = at - before.at
+    if seconds <= 0:
+        return before  # it hasn't spoken since
+    return _Node(
+        said,
+        at,
+        max(0, said.messages - before.said.messages) / seconds,
+        max(0, said.delivered - before.said.delivered) / seconds,
+    )

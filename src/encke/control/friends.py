@@ -13,34 +13,31 @@ without asking first (the Fetch standard's CORS-safelisted requests), and the co
 doesn't answer such questions. And a page whose host name was made to mean this machine
 (DNS rebinding) is found out by that name, see `_check`.
 
-Imported when it's first needed: few nodes do. May import: store_thread, problems,
-friends, wire.subscriptions, settings, ids, errors.
+Imported when it's first needed: few nodes do. May import: store_thread, response, routes,
+problems, friends, reactor, wire, settings, ids, errors.
 """
 
 import re
 from collections.abc import Callable
-from functools import partial
 from http import HTTPStatus
 
 import msgspec
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
 
 from ..errors import StoreError
 from ..friends.opening import open_store
 from ..friends.store import Page, Store
 from ..ids import user_id
+from ..reactor.loop import Reactor
 from ..settings import Settings, friends_store
+from ..wire.response import Headers
 from ..wire.subscriptions import FORMS, Form, Pair, Reader
-from .problems import RETRY_AFTER, problem
+from .problems import RETRY_AFTER, Rejected, problem
+from .response import JSON, Later, Response
+from .routes import Asked
 from .store_thread import StoreThread
 
 PAGE_LIMIT = 1000
 """Ids in one answer."""
-
-PIECE = 32 * 1024
-"""Bytes of a bulk body that are read at once: other requests go on in between."""
 
 SLICE = 5000
 """Subscriptions that are collected for one transaction: it costs some milliseconds however
@@ -51,164 +48,180 @@ OFF = (
     "--friends postgresql://..., to have subscriptions."
 )
 
-JSON = "application/json"
-
-
 FOREIGN = (
     "Without an API key friends are managed from this machine only, by its own name: "
     "localhost or 127.0.0.1."
 )
 
-_is_local = re.compile(r"(localhost|127(\.\d+){3}|\[::1\])(:\d+)?", re.IGNORECASE).fullmatch
+_NOT_STORED: Headers = ((b"Cache-Control", b"no-store"),)
+
+_is_local = re.compile(rb"(localhost|127(\.\d+){3}|\[::1\])(:\d+)?", re.IGNORECASE).fullmatch
 
 
 class Friends:
     """The handlers."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, reactor: Reactor) -> None:
         friends = friends_store(settings)
         self._off = friends == "off"
         self._open = bool(settings.api_key) or settings.insecure
-        self._thread = StoreThread(lambda: open_store(friends, settings.data))
+        self._thread = StoreThread(reactor, lambda: open_store(friends, settings.data))
 
     def close(self) -> None:
         """Let the store go."""
         self._thread.close()
 
-    async def subscription(self, request: Request) -> Response:
-        """Make or end one subscription."""
-        self._check(request)
-        pair = user_id(request.path_params["subscriber"]), user_id(request.path_params["publisher"])
-        if request.method == "PUT":
-            added = await self._thread.call(lambda store: store.add([pair]))
-            return Response(status_code=HTTPStatus.CREATED if added else HTTPStatus.NO_CONTENT)
-        if not await self._thread.call(lambda store: store.remove([pair])):
-            subscriber, publisher = (id.decode() for id in pair)
-            raise HTTPException(
-                HTTPStatus.NOT_FOUND, f"{subscriber} is not subscribed to {publisher}."
-            )
-        return Response(status_code=HTTPStatus.NO_CONTENT)
+    def subscribe(self, asked: Asked) -> Later:
+        """Make one subscription."""
+        pair = self._pair(asked)
+        return self._thread.call(
+            lambda store: store.add([pair]),
+            lambda added: Response(HTTPStatus.CREATED if added else HTTPStatus.NO_CONTENT),
+        )
 
-    async def subscriptions(self, request: Request) -> Response:
+    def unsubscribe(self, asked: Asked) -> Later:
+        """End one subscription."""
+        pair = self._pair(asked)
+        subscriber, publisher = (id.decode() for id in pair)
+
+        def answer(removed: int) -> Response:
+            if removed:
+                return Response(HTTPStatus.NO_CONTENT)
+            detail = f"{subscriber} is not subscribed to {publisher}."
+            return problem(HTTPStatus.NOT_FOUND, detail)
+
+        return self._thread.call(lambda store: store.remove([pair]), answer)
+
+    def subscriptions(self, asked: Asked) -> Later:
         """Whom a user is subscribed to."""
-        return await self._list(
-            request, "subscriptions", lambda it: it.subscriptions, lambda it: it.count_subscriptions
+        return self._list(
+            asked, "subscriptions", lambda it: it.subscriptions, lambda it: it.count_subscriptions
         )
 
-    async def subscribers(self, request: Request) -> Response:
+    def subscribers(self, asked: Asked) -> Later:
         """Who is subscribed to a user."""
-        return await self._list(
-            request, "subscribers", lambda it: it.subscribers, lambda it: it.count_subscribers
+        return self._list(
+            asked, "subscribers", lambda it: it.subscribers, lambda it: it.count_subscribers
         )
 
-    async def load(self, request: Request) -> Response:
+    def load(self, asked: Asked) -> "_Bulk":
         """Make many subscriptions, of a body of any length."""
-        self._check(request)
-        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        self._check(asked)
+        kind = asked.header(b"content-type") or b""
+        media_type = kind.decode("latin-1").partition(";")[0].strip().lower()
         if media_type not in FORMS:
-            types = " or ".join(FORMS)
-            raise HTTPException(
+            raise Rejected(
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-                f"The body is lines; say in Content-Type how they are written: {types}.",
-                {"Accept": ", ".join(FORMS)},
+                "The body is lines; say in Content-Type how they are written: "
+                f"{' or '.join(FORMS)}.",
+                ((b"Accept", ", ".join(FORMS).encode()),),
             )
-        bulk = _Bulk(FORMS[media_type])
-        try:
-            async for body in request.stream():
-                for start in range(0, len(body), PIECE):
-                    piece = body[start : start + PIECE]
-                    await self._thread.call(partial(bulk.feed, piece))
-            await self._thread.call(bulk.finish)
-        except StoreError as error:
-            said = (
-                f"{error} So many lines are kept: {bulk.accepted}. To send all again does no harm."
-            )
-            return problem(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                said,
-                {"Retry-After": RETRY_AFTER},
-                accepted=bulk.accepted,
-                added=bulk.added,
-            )
-        except ClientDisconnect:
-            return problem(HTTPStatus.BAD_REQUEST, "The body has no end.")  # nobody reads it
-        return Response(msgspec.json.encode(bulk.answer()), media_type=JSON)
+        return _Bulk(self._thread, FORMS[media_type])
 
-    def _check(self, request: Request) -> None:
+    def _check(self, asked: Asked) -> None:
         """Without a key the port is reached from this machine only (settings sees to that): by
         its programs, which call it by its name, and by pages in its browsers, which say
         the name that they came under."""
-        if not self._open and not _is_local(request.headers.get("host", "localhost")):
-            raise HTTPException(HTTPStatus.FORBIDDEN, FOREIGN)
+        host = asked.header(b"host")
+        if not self._open and host is not None and not _is_local(host):
+            raise Rejected(HTTPStatus.FORBIDDEN, FOREIGN)
         if self._off:
-            raise HTTPException(HTTPStatus.CONFLICT, OFF)
+            raise Rejected(HTTPStatus.CONFLICT, OFF)
 
-    async def _list(
+    def _pair(self, asked: Asked) -> Pair:
+        """The subscriber and the publisher whose subscription it is."""
+        self._check(asked)
+        subscriber, publisher = asked.places
+        return user_id(subscriber), user_id(publisher)
+
+    def _list(
         self,
-        request: Request,
+        asked: Asked,
         name: str,
-        pages: "Callable[[Store], Callable[[bytes, bytes | None, int], Page]]",
-        counter: "Callable[[Store], Callable[[bytes], int]]",
-    ) -> Response:
+        pages: Callable[[Store], Callable[[bytes, bytes | None, int], Page]],
+        counter: Callable[[Store], Callable[[bytes], int]],
+    ) -> Later:
         """A page, and on the first one how many there are in all: to count takes long for who
         has a million."""
-        self._check(request)
-        id = user_id(request.path_params["id"])
-        after = request.query_params.get("after")
+        self._check(asked)
+        id = user_id(asked.places[0])
+        after = asked.query(b"after")
         start = None if after is None else user_id(after)
-        limit = _limit(request.query_params.get("limit", str(PAGE_LIMIT)))
+        limit = _limit(asked.query(b"limit"))
 
         def read(store: Store) -> tuple[Page, int | None]:
             page = pages(store)(id, start, limit)
             return page, counter(store)(id) if start is None else None
 
-        page, count = await self._thread.call(read)
-        answer: dict[str, object] = {} if count is None else {"count": count}
-        answer[name] = [id.decode() for id in page.ids]
-        if page.more:
-            answer["next"] = page.ids[-1].decode()
-        return Response(
-            msgspec.json.encode(answer), headers={"Cache-Control": "no-store"}, media_type=JSON
-        )
+        def answer(found: tuple[Page, int | None]) -> Response:
+            page, count = found
+            said: dict[str, object] = {} if count is None else {"count": count}
+            said[name] = [id.decode() for id in page.ids]
+            if page.more:
+                said["next"] = page.ids[-1].decode()
+            return Response(HTTPStatus.OK, msgspec.json.encode(said), JSON, _NOT_STORED)
+
+        return self._thread.call(read, answer)
 
 
 class _Bulk:
-    """What has become of a bulk body; on the store's thread."""
+    """Takes a bulk body; a response.Body. What has become of it is the store's thread's."""
 
-    def __init__(self, form: Form) -> None:
-        self.accepted = self.added = 0  # in the store for good, and of them new
+    def __init__(self, thread: StoreThread, form: Form) -> None:
+        self._thread = thread
+        self._accepted = self._added = 0  # in the store for good, and of them new
         self._reader = Reader(form)
         self._pending: list[Pair] = []
 
-    def feed(self, piece: bytes, store: Store) -> None:
+    def feed(self, piece: bytes) -> Later:
         """Take `piece`."""
-        self._pending += self._reader.feed(piece)
-        if len(self._pending) >= SLICE:
-            self._store(store)
 
-    def finish(self, store: Store) -> None:
+        def take(store: Store) -> None:
+            self._pending += self._reader.feed(piece)
+            if len(self._pending) >= SLICE:
+                self._keep(store)
+
+        return self._thread.call(take, lambda _: None, self._failed)
+
+    def finish(self) -> Later:
         """Take the end."""
-        self._pending += self._reader.finish()
-        self._store(store)
 
-    def _store(self, store: Store) -> None:
+        def take(store: Store) -> None:
+            self._pending += self._reader.finish()
+            self._keep(store)
+
+        return self._thread.call(take, lambda _: self._answer(), self._failed)
+
+    def _keep(self, store: Store) -> None:
         if self._pending:
-            self.added += store.add(self._pending)
-            self.accepted += len(self._pending)
+            self._added += store.add(self._pending)
+            self._accepted += len(self._pending)
             self._pending = []
 
-    def answer(self) -> dict[str, object]:
+    def _answer(self) -> Response:
         """The counts, and the first bad lines."""
         errors = [{"line": it.number, "detail": it.reason} for it in self._reader.errors]
-        return {
-            "accepted": self.accepted,
-            "added": self.added,
+        said = {
+            "accepted": self._accepted,
+            "added": self._added,
             "bad": self._reader.bad,
             "errors": errors,
         }
+        return Response(HTTPStatus.OK, msgspec.json.encode(said), JSON)
+
+    def _failed(self, error: StoreError) -> Response:
+        return problem(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            f"{error} So many lines are kept: {self._accepted}. To send all again does no harm.",
+            RETRY_AFTER,
+            accepted=self._accepted,
+            added=self._added,
+        )
 
 
-def _limit(text: str) -> int:
-    if text.isdecimal() and text.isascii() and len(text) <= 4 and 1 <= int(text) <= PAGE_LIMIT:
-        return int(text)
-    raise HTTPException(HTTPStatus.BAD_REQUEST, f"?limit takes a number from 1 to {PAGE_LIMIT}.")
+def _limit(raw: bytes | None) -> int:
+    if raw is None:
+        return PAGE_LIMIT
+    if raw.isdigit() and len(raw) <= 4 and 1 <= int(raw) <= PAGE_LIMIT:
+        return int(raw)
+    raise Rejected(HTTPStatus.BAD_REQUEST, f"?limit takes a number from 1 to {PAGE_LIMIT}.")

@@ -4,14 +4,14 @@ One table says which column of the state is which metric; nothing is counted her
 Per-process metrics are labelled with the process's place (`gateway-0`), which its
 replacement inherits, so that restarts don't make new series.
 
+The text format (https://prometheus.io/docs/instrumenting/exposition_formats/) is a line a
+sample and two a family, written here: its library brings HTTP servers and OpenSSL along, 7 MB
+of a node (docs/adr/0013).
+
 May import: state.
 """
 
-from collections.abc import Iterable
-
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.registry import Collector
+from collections.abc import Iterable, Iterator
 
 from .state import NodeState
 
@@ -58,51 +58,51 @@ _PROCESS_COUNTERS = {
 }
 
 
+Sample = tuple[str, float]
+"""The labels, in their braces or empty, and the value."""
+
+
 def exposition(state: NodeState) -> bytes:
     """All metrics of the node that is in `state`, in Prometheus's text format."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Node(state))
-    return generate_latest(registry)
+    return "".join(_lines(state)).encode()
 
 
-class _Node(Collector):
-    def __init__(self, state: NodeState) -> None:
-        self._state = state
+def _lines(state: NodeState) -> Iterator[str]:
+    yield from _gauge("build", "Version of the server.", [(_label("version", state.version), 1)])
+    ready = state.status == "ready"
+    yield from _gauge("ready", "1 while the node takes connections.", [("", ready)])
+    if state.nats_link != "none":
+        linked = state.nats_link == "ready"
+        yield from _gauge("nats_ready", "1 while the link to NATS is ready.", [("", linked)])
+    yield from _gauge("uptime_seconds", "Time since the start.", [("", state.uptime)])
+    for name, help_text in _GAUGES.items():
+        yield from _gauge(name, help_text, [("", getattr(state, name))])
+    for name, help_text in _COUNTERS.items():
+        yield from _counter(name, help_text, [("", getattr(state, name))])
+    for name, help_text in _PROCESS_GAUGES.items():
+        yield from _gauge(f"process_{name}", help_text, _by_process(state, name))
+    for name, help_text in _PROCESS_COUNTERS.items():
+        yield from _counter(f"process_{name}", help_text, _by_process(state, name))
 
-    def describe(self) -> Iterable[GaugeMetricFamily]:
-        return ()
 
-    def collect(self) -> Iterable[GaugeMetricFamily | CounterMetricFamily]:
-        state = self._state
-        build = GaugeMetricFamily("encke_build", "Version of the server.", labels=("version",))
-        build.add_metric((state.version,), 1)
-        yield build
-        yield GaugeMetricFamily(
-            "encke_ready", "1 while the node takes connections.", float(state.status == "ready")
-        )
-        if state.nats_link != "none":
-            yield GaugeMetricFamily(
-                "encke_nats_ready",
-                "1 while the link to NATS is ready.",
-                float(state.nats_link == "ready"),
-            )
-        yield GaugeMetricFamily("encke_uptime_seconds", "Time since the start.", state.uptime)
-        for name, help_text in _GAUGES.items():
-            yield GaugeMetricFamily(f"encke_{name}", help_text, getattr(state, name))
-        for name, help_text in _COUNTERS.items():
-            yield CounterMetricFamily(f"encke_{name}", help_text, getattr(state, name))
-        yield from self._processes()
+def _by_process(state: NodeState, name: str) -> list[Sample]:
+    return [(_label("process", it.name), getattr(it, name)) for it in state.processes]
 
-    def _processes(self) -> Iterable[GaugeMetricFamily | CounterMetricFamily]:
-        families = [
-            (name, family(f"encke_process_{name}", help_text, labels=("process",)))
-            for family, table in (
-                (GaugeMetricFamily, _PROCESS_GAUGES),
-                (CounterMetricFamily, _PROCESS_COUNTERS),
-            )
-            for name, help_text in table.items()
-        ]
-        for name, metric in families:
-            for process in self._state.processes:
-                metric.add_metric((process.name,), getattr(process, name))
-            yield metric
+
+def _label(name: str, value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'{{{name}="{escaped}"}}'
+
+
+def _gauge(name: str, help_text: str, samples: Iterable[Sample]) -> Iterator[str]:
+    return _family(f"encke_{name}", "gauge", help_text, samples)
+
+
+def _counter(name: str, help_text: str, samples: Iterable[Sample]) -> Iterator[str]:
+    return _family(f"encke_{name}_total", "counter", help_text, samples)
+
+
+def _family(name: str, kind: str, help_text: str, samples: Iterable[Sample]) -> Iterator[str]:
+    yield f"# HELP {name} {help_text}\n# TYPE {name} {kind}\n"
+    for labels, value in samples:
+        yield f"{name}{labels} {float(value)!r}\n"

@@ -6,6 +6,7 @@ machine that reaches nothing else, and under a policy that allows nothing else.
 May import: nothing of Encke.
 """
 
+import os
 from collections.abc import Iterator
 from html import escape
 
@@ -100,6 +101,12 @@ class _Document(msgspec.Struct):
     info: _Info
     paths: dict[str, _Path]
     components: _Components
+
+
+def description() -> bytes:
+    """The description of both ports, OpenAPI 3.1, as it is served."""
+    with open(os.path.join(os.path.dirname(__file__), "openapi.json"), "rb") as file:
+        return file.read()
 
 
 def index() -> str:

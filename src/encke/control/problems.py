@@ -1,23 +1,34 @@
 """Errors of the control port as problem details (RFC 9457).
 
-May import: errors.
+May import: response, errors, log, wire.response.
 """
 
-from collections.abc import Mapping
 from http import HTTPStatus
 
 import msgspec
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
 
-RETRY_AFTER = "1"
-"""Seconds after which asking again is worth it."""
+from .. import log
+from ..errors import BadUserId, StoreError
+from ..wire.response import PROBLEM, Headers
+from .response import Response
+
+RETRY_AFTER: Headers = ((b"Retry-After", b"1"),)
+"""The header that says after how many seconds asking again is worth it."""
+
+FAILED = "The control process failed at this; its log has the traceback. Please report it."
 
 
-def problem(
-    status: int, detail: str, headers: Mapping[str, str] | None = None, **members: object
-) -> Response:
+class Rejected(Exception):
+    """Raised by a handler that doesn't do what it's asked for; it says why."""
+
+    def __init__(self, status: int, detail: str, headers: Headers = ()) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers
+
+
+def problem(status: int, detail: str, headers: Headers = (), **members: int) -> Response:
     """The answer that says what is wrong, in a sentence on what to do; `members` say more."""
     body = {
         "type": "about:blank",
@@ -26,38 +37,21 @@ def problem(
         "detail": detail,
         **members,
     }
-    return Response(
-        msgspec.json.encode(body), status, headers, media_type="application/problem+json"
-    )
+    return Response(status, msgspec.json.encode(body), PROBLEM, headers)
 
 
-async def refused(_request: Request, error: Exception) -> Response:
-    """What Starlette or a handler refused; only the latter has said why."""
-    assert isinstance(error, HTTPException)
-    status = HTTPStatus(error.status_code)
-    detail = error.detail
-    if detail == status.phrase:
-        allowed = (error.headers or {}).get("Allow", "GET")
-        detail = {
-            HTTPStatus.NOT_FOUND: "Nothing is here; GET / lists what the control port has.",
-            HTTPStatus.METHOD_NOT_ALLOWED: f"What is answered here: {allowed}.",
-        }.get(status, detail)
-    return problem(status, detail, error.headers)
+def problem_of(error: Exception) -> Response:
+    """The answer to who asked for what raised `error`."""
+    match error:
+        case Rejected():
+            return problem(error.status, error.detail, error.headers)
+        case BadUserId():
+            return problem(HTTPStatus.BAD_REQUEST, str(error))
+        case StoreError():
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), RETRY_AFTER)
+        case _:
+            import traceback  # once something is wrong in Encke
 
-
-async def bad_request(_request: Request, error: Exception) -> Response:
-    """An error whose message says what to correct."""
-    return problem(HTTPStatus.BAD_REQUEST, str(error))
-
-
-async def unavailable(_request: Request, error: Exception) -> Response:
-    """An error that may be over at the next attempt."""
-    return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": RETRY_AFTER})
-
-
-async def failed(_request: Request, _error: Exception) -> Response:
-    """An error in Encke."""
-    return problem(
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        "The control process failed at this; its log has the traceback. Please report it.",
-    )
+            lines = "".join(traceback.format_exception(error))
+            log.error("crashed", process="control", error=repr(error), traceback=lines)
+            return problem(HTTPStatus.INTERNAL_SERVER_ERROR, FAILED)

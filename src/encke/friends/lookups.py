@@ -1,10 +1,10 @@
-"""Taking a router's lookups to the friends' store, one at a time, a turn each.
+"""Taking the hub's lookups to the friends' store, one at a time, a turn each.
 
-May import: this room, reactor, scoreboard, errors, log, wire.link.
+May import: this room, reactor, scoreboard, errors, log, wire.message.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from .. import log
@@ -29,7 +29,7 @@ class Counts(Protocol):
 
 
 class Owner(Protocol):
-    """The router that publishes."""
+    """Who publishes: the hub."""
 
     @property
     def wants_lookup(self) -> bool:
@@ -46,18 +46,26 @@ class Owner(Protocol):
 
 
 class Lookups:
-    """`pump` it at the end of each turn."""
+    """`pump` it at the end of each turn, as long as there are publications."""
 
     def __init__(
-        self, reactor: Reactor, friends: str, data: str, owner: Owner, counts: Counts
+        self,
+        reactor: Reactor,
+        friends: str,
+        data: str,
+        owner: Owner,
+        counts: Counts,
+        answered: Callable[[], None],
     ) -> None:
         """`friends` and `data` say which store, as in the settings; it's opened when needed.
-        What is looked up is counted in `counts`."""
+        What is looked up is counted in `counts`. `answered` is called whenever the owner was told
+        something."""
         self._reactor = reactor
         self._friends = friends
         self._data = data
         self._owner = owner
         self._counts = counts
+        self._tell = answered
         self._wanted = 0
         self._directory: Directory | None = None
         self._asking = False
@@ -98,6 +106,7 @@ class Lookups:
         else:
             self._counts[Field.SUBSCRIBERS_READ] += sum(len(page.ids) for page in pages)
             self._owner.found([(page.ids, page.more) for page in pages])
+        self._tell()
         if self._owner.wants_lookup:
             self._reactor.again(0)
 

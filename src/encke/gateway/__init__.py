@@ -1,8 +1,10 @@
 """A gateway: the process that holds connections.
 
-In reading order: `columns` (what is known of a sleeping connection), `poller` (which
-of them is ready), `outbox` (bytes on their way to clients), `exchange` (an awake
-connection), `streams` (login, delivery, heartbeats), `senders` (POST /send), `port`
-with `link` and `local` (the router, far or near), `gateway` (accept, read, close:
-all of it together), `process` (a gateway as a process).
+In reading order: `columns` (what is known of a sleeping connection), `life` (the states that it
+goes through), `poller` (which of them is ready), `outbox` (bytes on their way to clients),
+`connections` (all of them together: taken in, moved on, closed), `sockets` (what only the socket
+knows), `exchange` (an awake connection), `routes` (where a request leads), `requests` (from bytes
+to answer), `senders` (POST /send), `answers` (what they are told), `streams` (login, delivery,
+heartbeats), `port` with `far` and `near` (the router, apart or in this process), `gateway` (accept,
+a turn, the clock), `process` (a gateway as a process).
 """

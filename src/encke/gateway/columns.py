@@ -7,25 +7,21 @@ slot allocator nor a map from descriptor to slot is needed. A row is 25 bytes::
     handle     Q  8   its 64-bit name (ids): gateway | generation | this row
     user       q  8   >= 0: the user id, if it is a plain decimal number;
                       < 0: -1 - key into `_texts`, where other ids are
-    count      I  4   messages written to it, where its transport numbers them
-    deadline   I  4   tick at which it has waited long enough; 0: never
-    kind       B  1   FREE, NEW, IDLE, AWAKE, LOGGING_IN, LINGERING, or
-                      STREAM + 2 * transport + 1 if its body is not chunked
+    count      I  4   messages written to it, where its protocol numbers them
+    deadline   I  4   tick at which its state has lasted long enough; 0: never
+    state      B  1   where in its life it is (life), which of a stream says its kind too
 
 A million rows are 25 MB. The columns grow by whole steps as descriptors do, and are
 bounded by the open-files limit. The generation in `handle` outlives the connection:
 it goes up each time the row is taken, so a handle of old never matches.
 
-May import: ids.
+Pure.
 """
 
 from array import array
 
 from .. import ids
-
-FREE, NEW, IDLE, AWAKE, LOGGING_IN, LINGERING = range(6)
-STREAM = 8
-"""Kinds from here on are streams."""
+from .life import FREE, NEW
 
 _STEP = 1024
 _MAX_DECIMAL = 18
@@ -36,7 +32,7 @@ class Columns:
     """The rows of all connections of one gateway."""
 
     __slots__ = (
-        "_first", "_free_keys", "_texts", "count", "deadline", "handle", "kind", "user",
+        "_first", "_free_keys", "_texts", "count", "deadline", "handle", "state", "user",
     )  # fmt: skip
 
     def __init__(self, gateway: int) -> None:
@@ -45,27 +41,27 @@ class Columns:
         self.user = array("q")
         self.count = array("I")
         self.deadline = array("I")
-        self.kind = bytearray()
+        self.state = bytearray()
         self._texts: list[bytes] = []
         self._free_keys: list[int] = []
 
     def __len__(self) -> int:
         """Number of rows, taken or free."""
-        return len(self.kind)
+        return len(self.state)
 
     def take(self, fd: int) -> None:
         """A new connection has descriptor `fd`: its row starts its next generation."""
-        if fd >= len(self.kind):
+        if fd >= len(self.state):
             self._grow(fd)
         handle = self.handle[fd]
         generation = ids.generation_of(handle) + 1 & ids.GENERATION_MASK
         self.handle[fd] = self._first | generation << ids.GENERATION_SHIFT | fd
-        self.kind[fd] = NEW
+        self.state[fd] = NEW
         self.count[fd] = 0
 
     def free(self, fd: int) -> None:
         """The connection of row `fd` is gone."""
-        self.kind[fd] = FREE
+        self.state[fd] = FREE
         self.deadline[fd] = 0
         user = self.user[fd]
         if user < 0:
@@ -92,7 +88,7 @@ class Columns:
         return b"%d" % user if user >= 0 else self._texts[-1 - user]
 
     def _grow(self, fd: int) -> None:
-        rows = (fd // _STEP + 1) * _STEP - len(self.kind)
+        rows = (fd // _STEP + 1) * _STEP - len(self.state)
         for column in (self.handle, self.user, self.count, self.deadline):
             column.frombytes(bytes(column.itemsize * rows))
-        self.kind.extend(bytes(rows))
+        self.state.extend(bytes(rows))

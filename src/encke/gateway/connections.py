@@ -1,9 +1,9 @@
-"""All connections of a gateway: taking one in, closing it, and what is counted.
+"""All connections of a gateway: taking one in, its way through life, closing it.
 
-Invariants: a descriptor is open here exactly if its row isn't FREE. Closing is the
-only way out of a row, and leaves nothing behind: row, outbox, exchange, login.
-
-May import: columns, exchange, outbox, poller, port, sockets, settings, scoreboard, wire.
+Invariants: a descriptor is open here exactly if its row isn't FREE. A row's state changes by
+`life`'s table only, and with it its deadline. What the poller reports of a row is what
+`life.interest` says: `rearm` is the only place that tells it. Closing is the only way out of a
+row, and leaves nothing behind: row, outbox, exchange, login.
 """
 
 import math
@@ -14,8 +14,21 @@ from ..settings import Settings
 from ..wire.http import RequestParser
 from ..wire.known_heads import KnownHeads
 from . import sockets
-from .columns import AWAKE, FREE, IDLE, LINGERING, LOGGING_IN, NEW, STREAM, Columns
+from .columns import Columns
 from .exchange import Exchange
+from .life import (
+    AFTER,
+    FREE,
+    HEAD,
+    LEAVING,
+    LOGGING_IN,
+    NEVER,
+    NEW,
+    PATIENCE,
+    STREAM,
+    Event,
+    interest,
+)
 from .outbox import Outbox
 from .poller import Poller
 from .port import Router
@@ -32,6 +45,14 @@ def ticks(seconds: float) -> int:
     return math.ceil(seconds / TICK) + 1
 
 
+def patience(settings: Settings) -> list[int]:
+    """By state: the ticks that it may last; 0: for ever."""
+    lasts = [0] * 256
+    for state, time in PATIENCE.items():
+        lasts[state] = ticks(getattr(settings, time) if isinstance(time, str) else time)
+    return lasts
+
+
 class Connections:
     """The connections of one gateway, asleep or awake."""
 
@@ -40,16 +61,18 @@ class Connections:
         self.columns = Columns(gateway)
         self.poller = Poller()
         self.outbox = Outbox(
-            self.poller,
             settings.queue_limit,
             lost=self.close,
             too_slow=self._close_slow,
-            drained=self._drained,
-            reads=self.is_stream,
+            blocked=self.rearm,
+            written=self._written,
+            limited=self.is_stream,
         )
         self.router = router
         self.awake: dict[int, Exchange] = {}
-        self.paused: set[int] = set()
+        self.held: set[int] = set()
+        """Those that aren't read from for now: too much is under way, or owed; or the client has
+        ended its side."""
         self.now = 1
         """The current tick."""
         self.open = 0
@@ -57,23 +80,30 @@ class Connections:
         self.draining = False
         self.counts = [0] * len(Field)
         """Counters and gauges, by Field; copied to the scoreboard at each tick."""
+        self._patience = patience(settings)
         self._spare: list[Exchange] = []
         self._known_heads = KnownHeads()
-        self._head_ticks = ticks(settings.head_timeout)
-        self._idle_ticks = ticks(settings.idle_timeout)
+
+    # a life
 
     def take(self, fd: int) -> None:
         """A connection was accepted: its row waits for the first request."""
-        columns = self.columns
-        columns.take(fd)
-        columns.deadline[fd] = self.now + self._head_ticks
+        self.columns.take(fd)
+        self.columns.deadline[fd] = self.now + self._patience[NEW]
         self.poller.add(fd)
         self.open += 1
         self.counts[Field.ACCEPTED] += 1
 
-    def is_stream(self, fd: int) -> bool:
-        """Whether the connection is an open stream."""
-        return self.columns.kind[fd] >= STREAM
+    def move(self, fd: int, event: Event) -> None:
+        """Something happens to the connection: its state is what the table says."""
+        columns = self.columns
+        before = columns.state[fd]
+        after = AFTER[event][before]
+        assert after != NEVER, (before, event)
+        columns.state[fd] = after
+        if before != NEW or after != HEAD:  # a new one's time runs since it was accepted
+            lasts = self._patience[after]
+            columns.deadline[fd] = self.now + lasts if lasts else 0
 
     def wake(self, fd: int) -> Exchange:
         """An exchange for `fd`, which has sent something in its sleep."""
@@ -83,37 +113,47 @@ class Connections:
         else:
             exchange = Exchange(fd, RequestParser(self.settings.head_limit, self._known_heads))
         self.awake[fd] = exchange
-        if self.columns.kind[fd] != NEW:  # a new one's time runs since it was accepted
-            self.columns.deadline[fd] = self.now + self._head_ticks
-        self.columns.kind[fd] = AWAKE
         return exchange
 
     def sleep(self, exchange: Exchange) -> None:
-        """The exchange is over: only the row stays, waiting for another request."""
+        """Every answer is on its way: only the row stays, waiting for another request."""
         fd = exchange.fd
-        self.resume(fd)
+        self.move(fd, Event.ANSWERED)
         del self.awake[fd]
-        self.columns.kind[fd] = IDLE
-        self.columns.deadline[fd] = self.now + self._idle_ticks
+        if fd in self.held:
+            self.release(fd)
         exchange.fd = -1
         if len(self._spare) < _SPARE_EXCHANGES and not exchange.parser.closed:
             self._spare.append(exchange)
         else:
             exchange.parser.close()
 
-    def become_stream(self, exchange: Exchange, kind: int) -> None:
+    def become_stream(self, exchange: Exchange, state: int) -> None:
         """The connection is logged in: nothing but its row stays."""
         fd = exchange.fd
-        del self.awake[fd]
-        exchange.fd = -1
-        exchange.parser.close()
-        self.columns.kind[fd] = kind
-        self.columns.deadline[fd] = 0
+        self.move(fd, Event.LOGGED_IN)
+        self.columns.state[fd] = state
         self.streams += 1
+        del self.awake[fd]
+        exchange.end()
+        if fd in self.held:
+            self.release(fd)
 
-    def set_deadline(self, fd: int, after: int) -> None:
-        """The connection must get on within `after` ticks."""
-        self.columns.deadline[fd] = self.now + after
+    def end(self, fd: int) -> None:
+        """The client has ended its side: it's told what it still waits for, then closed."""
+        self.move(fd, Event.ENDED)
+        self.hold(fd)  # or its end would be reported again and again
+        if self.columns.state[fd] == LEAVING:
+            self._let_go(fd)
+            if self.columns.state[fd] == LEAVING and fd not in self.outbox.tails:
+                self.close(fd)
+
+    def leave(self, fd: int) -> None:
+        """The last answer is on its way: once it's written, the connection lingers."""
+        self.move(fd, Event.ANSWERED)
+        self._let_go(fd)
+        if self.columns.state[fd] == LEAVING and fd not in self.outbox.tails:
+            self.linger(fd)
 
     def linger(self, fd: int) -> None:
         """Say that no more will be written, and read what still comes for a while.
@@ -121,68 +161,75 @@ class Connections:
         Closing at once would make the kernel send a reset if the client is still
         sending, which may destroy the answer on its way (RFC 9112, 9.6).
         """
-        exchange = self.awake.pop(fd, None)
-        if exchange is not None:
-            self._abandon(exchange)
-        self.paused.discard(fd)
-        self.columns.kind[fd] = LINGERING
-        self.columns.deadline[fd] = self.now + ticks(2)
+        self.move(fd, Event.WRITTEN)
+        self.held.discard(fd)
         try:
             sockets.end_writing(fd)
-            self.poller.want_read(fd)
         except OSError:
             self.close(fd)
+        else:
+            self.rearm(fd)
 
     def close(self, fd: int) -> None:
         """Close the connection of row `fd`, whatever it is doing."""
         columns = self.columns
-        kind = columns.kind[fd]
-        if kind == FREE:
+        state = columns.state[fd]
+        if state == FREE:
             return
-        if kind >= STREAM or kind == LOGGING_IN:
-            self.streams -= kind >= STREAM
+        self.move(fd, Event.CLOSED)
+        if state >= STREAM or state == LOGGING_IN:
+            self.streams -= state >= STREAM
             self.counts[Field.LOGOUTS] += 1
             self.router.logout(columns.handle[fd])
-        exchange = self.awake.pop(fd, None)
-        if exchange is not None:
-            self._abandon(exchange)
-        self.paused.discard(fd)
+        self._abandon(fd)
+        self.held.discard(fd)
         self.outbox.forget(fd)
         self.poller.forget(fd)
         columns.free(fd)
         self.open -= 1
         os.close(fd)
 
-    def pause(self, fd: int) -> None:
-        """Read no more from `fd` until `resume`."""
-        if fd not in self.paused:
-            self.paused.add(fd)
-            if fd not in self.outbox.tails:  # else it isn't read from anyway
-                self.poller.pause(fd)
+    def is_stream(self, fd: int) -> bool:
+        """Whether the connection is an open stream."""
+        return self.columns.state[fd] >= STREAM
 
-    def resume(self, fd: int) -> None:
+    # what is reported of it
+
+    def hold(self, fd: int) -> None:
+        """Read no more from `fd` until `release`."""
+        if fd not in self.held:
+            self.held.add(fd)
+            self.rearm(fd)
+
+    def release(self, fd: int) -> None:
         """Read from `fd` again."""
-        if fd in self.paused:
-            self.paused.discard(fd)
-            if fd not in self.outbox.tails:
-                self.poller.want_read(fd)
+        self.held.discard(fd)
+        self.rearm(fd)
 
-    def _abandon(self, exchange: Exchange) -> None:
-        exchange.fd = -1
-        exchange.answers.clear()
-        exchange.body = None
-        exchange.parser.close()
+    def rearm(self, fd: int) -> None:
+        """Let the poller report what is of interest now."""
+        unwritten, held = fd in self.outbox.tails, fd in self.held
+        self.poller.want(fd, interest(self.columns.state[fd], unwritten=unwritten, held=held))
+
+    def _written(self, fd: int) -> None:
+        """All that waited for `fd` is out."""
+        if self.columns.state[fd] == LEAVING:
+            self.linger(fd)
+        else:
+            self.rearm(fd)
+
+    # its end
+
+    def _let_go(self, fd: int) -> None:
+        """Write what is queued now, and forget what was being read."""
+        self._abandon(fd)
+        self.outbox.flush_one(fd)
+
+    def _abandon(self, fd: int) -> None:
+        exchange = self.awake.pop(fd, None)
+        if exchange is not None:
+            exchange.end()
 
     def _close_slow(self, fd: int) -> None:
         self.counts[Field.SLOW_CLIENTS] += 1
         self.close(fd)
-
-    def _drained(self, fd: int) -> None:
-        """All that waited for `fd` is out."""
-        if self.columns.kind[fd] >= STREAM:
-            return
-        if fd in self.paused:
-            self.poller.pause(fd)
-        exchange = self.awake.get(fd)
-        if exchange is not None and exchange.closing and not exchange.answers:
-            self.linger(fd)

@@ -3,8 +3,6 @@
 It exists while a request is half read or an answer is owed, and is given back when
 the connection goes to sleep again. Answers leave in the order of the requests, as
 pipelining wants it (RFC 9112, 9.3.2), whichever is known first.
-
-May import: routes, wire.
 """
 
 from collections import deque
@@ -19,16 +17,19 @@ MAX_PIPELINED = 256
 """Answers that may be owed on one connection before it isn't read from any more."""
 
 
-class Answer:
-    """One answer in its connection's order: takes the request's body, holds the response."""
+class Handler:
+    """One request's: takes its body, and holds the answer until it's its turn."""
 
     __slots__ = ("data", "exchange")
+
+    bulk = False
+    """Whether bodies of this kind are read in large pieces."""
 
     def __init__(self, exchange: "Exchange") -> None:
         self.exchange = exchange
         self.data = b""
-        """The response; empty until it's known."""
-        exchange.answers.append(self)
+        """The answer; empty until it's known."""
+        exchange.owed.append(self)
 
     def feed(self, piece: bytes) -> None:
         """A piece of the request's body; here: nobody wants it."""
@@ -40,33 +41,33 @@ class Answer:
 class Login(msgspec.Struct, frozen=True):
     """A stream that was asked for: what its row becomes, and its head."""
 
-    kind: int
+    state: int
     user: bytes
     head: bytes
 
 
 class Exchange:
-    """The state of one awake connection; `fd` is -1 once it's closed or asleep."""
+    """What is known of one awake connection."""
 
-    __slots__ = (
-        "answers", "body", "closing", "fd", "login", "parser", "request", "route",
-    )  # fmt: skip
+    __slots__ = ("fd", "handler", "login", "owed", "parser", "request", "route")
 
     def __init__(self, fd: int, parser: RequestParser) -> None:
         self.fd = fd
+        """-1 once it's closed, or asleep: whoever has an answer for it then needn't give it."""
         self.parser = parser
         self.request: Request | None = None
         """The request that is being read."""
-        self.body: Answer | None = None
+        self.handler: Handler | None = None
         """What takes its body."""
         self.route: Route | Problem | None = None
         """Where it leads."""
-        self.answers: deque[Answer] = deque()
+        self.owed: deque[Handler] = deque()
+        """Those whose answers aren't on their way yet."""
         self.login: Login | None = None
-        self.closing = False
-        """Whether nothing more is read, and the connection ends once all answers are out."""
 
-    @property
-    def crowded(self) -> bool:
-        """Whether so many answers are owed that no more requests are read."""
-        return len(self.answers) >= MAX_PIPELINED
+    def end(self) -> None:
+        """It is of no use any more."""
+        self.fd = -1
+        self.owed.clear()
+        self.handler = None
+        self.parser.close()

@@ -1,14 +1,11 @@
 """The gateway: accepts, reads, delivers, closes; all of its parts together.
 
 A turn of the loop, in this order: frames of the router, new connections, ready
-connections (at most MAX_READY), ticks; then the outbox is written, then what is for
-the router leaves, so that a delivery is acknowledged only after it was written.
-
-May import: the other files of this room, reactor, scoreboard, settings, log.
+connections (at most MAX_READY), ticks; then answers are given, the outbox is written, and what is
+for the router leaves, so that a delivery is acknowledged only after it was written.
 """
 
 import errno
-import os
 import socket
 import time
 from collections import deque
@@ -17,9 +14,10 @@ from .. import log
 from ..reactor.loop import EXCLUSIVE, IN, Reactor
 from ..scoreboard import Field, Row, State
 from ..settings import Settings
-from .columns import AWAKE, STREAM
 from .connections import TICK, Connections
-from .poller import WRITABLE
+from .exchange import MAX_PIPELINED
+from .life import BROKEN, IDLE, LINGERING, LOGGING_IN, NEW, STREAM, WAITING, WRITE
+from .poller import MAX_READY
 from .port import Router
 from .requests import Requests
 from .streams import Streams
@@ -47,7 +45,6 @@ _SLOW_REST = 0.001
 deferred get their turn."""
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_JUNK = 64 * 1024
 _SWEEP = 4
 """Each tick looks at every fourth row's deadline: all of them once a second."""
 
@@ -87,12 +84,14 @@ class Gateway:
         reactor.after_turn(self._end_turn)
 
     def resume(self) -> None:
-        """There is room for senders' messages again (port.Client)."""
+        """There is room for senders' messages again (port.Holder)."""
         connections = self._connections
-        for fd in list(connections.paused):
+        for fd in list(connections.held):
             exchange = connections.awake.get(fd)
-            if exchange is None or not (exchange.crowded or exchange.closing):
-                connections.resume(fd)
+            if exchange is None or (
+                len(exchange.owed) < MAX_PIPELINED and connections.columns.state[fd] < WAITING
+            ):
+                connections.release(fd)
 
     def drain(self) -> None:
         """Take no more connections, end the streams properly, answer senders, then stop."""
@@ -108,39 +107,32 @@ class Gateway:
         for fd in streams:
             if not connections.outbox.waiting(fd):
                 connections.close(fd)
-        for fd, kind in enumerate(connections.columns.kind):
-            if kind and kind < STREAM and kind != AWAKE:
+        for fd, state in enumerate(connections.columns.state):
+            if state in (NEW, IDLE, LOGGING_IN, LINGERING):
                 connections.close(fd)
 
     # the poller
 
     def _serve(self, _events: int) -> None:
         """Serve the connections that are ready."""
-        self._requests.begin_turn()
-        self._serve_each(self._connections.poller.ready())
+        if self._requests.bulk:
+            self._requests.share_bulk()
+        self._serve_each(self._connections.poller.poll(0, MAX_READY))
 
     def _serve_each(self, ready: list[tuple[int, int]]) -> None:
-        kinds, requests = self._connections.columns.kind, self._requests
+        connections = self._connections
+        states = connections.columns.state
         for fd, events in ready:
-            if events & WRITABLE:
-                self._connections.outbox.writable(fd)
-            if events & ~WRITABLE:
-                kind = kinds[fd]
-                if kind >= STREAM:
-                    self._stream_readable(fd)
-                elif kind:
-                    requests.readable(fd)
-
-    def _stream_readable(self, fd: int) -> None:
-        """A stream's client is gone, or sends something after its request."""
-        try:
-            gone = not os.read(fd, _JUNK)
-        except BlockingIOError:
-            return
-        except OSError:
-            gone = True
-        if gone:
-            self._connections.close(fd)
+            if events & WRITE:
+                connections.outbox.writable(fd)
+            if events & ~WRITE:
+                state = states[fd]
+                if state >= STREAM:
+                    self._streams.readable(fd)
+                elif events & BROKEN and fd in connections.held:
+                    connections.close(fd)  # reading would tell, but nobody reads
+                elif state:
+                    self._requests.readable(fd)
 
     # the listener
 
@@ -190,7 +182,7 @@ class Gateway:
         self._router.tick()
         self._sweep()
         if connections.draining:
-            self._drained()
+            self._end_drain()
         else:
             self._streams.beat()
             self._listen(
@@ -198,7 +190,7 @@ class Gateway:
             )
         if connections.now % round(1 / TICK) == 0:
             self._requests.tick()
-        self._publish()
+        self._report()
 
     def _sweep(self) -> None:
         """Find the connections that took too long."""
@@ -216,7 +208,7 @@ class Gateway:
             if 0 < columns.deadline[fd] <= self._connections.now:  # still, and not done with
                 self._requests.expired(fd)
 
-    def _drained(self) -> None:
+    def _end_drain(self) -> None:
         """Draining: stop once nobody is left, or when it takes too long."""
         connections = self._connections
         if time.monotonic() >= self._drain_until:
@@ -225,11 +217,11 @@ class Gateway:
         elif not connections.open:
             self._reactor.stop()
         else:
-            for fd, kind in enumerate(connections.columns.kind):
-                if kind >= STREAM and not connections.outbox.waiting(fd):
+            for fd, state in enumerate(connections.columns.state):
+                if state >= STREAM and not connections.outbox.waiting(fd):
                     connections.close(fd)
 
-    def _publish(self) -> None:
+    def _report(self) -> None:
         """Put the counts on the scoreboard."""
         connections, row = self._connections, self._row
         counts = connections.counts
@@ -262,7 +254,15 @@ class Gateway:
         self._reactor.again(self._next_slow - now)
 
     def _let_go(self) -> None:
-        """Write what has gathered, and then, with the acknowledgements, what is for the router."""
-        self._connections.outbox.flush()
+        """Give the answers that are known, write what has gathered, and then, with the
+        acknowledgements, let go what is for the router."""
+        requests, outbox = self._requests, self._connections.outbox
+        if requests.ready:
+            requests.answer()
+        if outbox.queued:
+            outbox.flush()
         self._router.flush()
-        self._connections.outbox.flush()  # if the link broke: what senders are told
+        if requests.ready:  # the link broke, or messages had waited for this turn
+            requests.answer()
+        if outbox.queued:
+            outbox.flush()

@@ -1,53 +1,48 @@
 """The outbox: bytes on their way to clients.
 
 What is queued during a turn is written at its end, one write a connection. A short
-write or EAGAIN leaves a tail: the rest is kept here, the descriptor is armed for
-writing, and the tail goes out as the client reads. No other bytes are kept for
-anyone.
+write or EAGAIN leaves a tail: the rest is kept here, and goes out as the client reads.
+No other bytes are kept for anyone.
 
 Invariants: bytes leave in the order in which they were queued. A tail is at most
 the limit plus one message: a client that has more than the limit waiting when
 another message comes is too slow, and is closed, as nginx and Redis do. A sender's
-answers are bounded by what was read of him instead: nothing is, while a tail waits.
-
-May import: poller.
+answers are bounded by what was read of them instead: nothing is, while a tail waits.
 """
 
 import os
 from collections.abc import Callable
-
-from .poller import Poller
 
 
 class Outbox:
     """Writes for one gateway's connections.
 
     `lost(fd)` is called when a connection turns out broken, `too_slow(fd)` when it has
-    more waiting than `limit`, `drained(fd)` when its tail is gone. `reads(fd)` says
-    whether a connection with a tail is still read from.
+    more waiting than `limit`, `blocked(fd)` when it has a tail from now on, and `written(fd)` when
+    the tail is gone. `limited(fd)` says whether its tail is limited: a sender's isn't.
     """
 
     __slots__ = (
-        "_drained", "_limit", "_lost", "_poller", "_reads", "_too_slow",
+        "_blocked", "_limit", "_limited", "_lost", "_too_slow", "_written",
         "bytes_out", "queued", "tails",
     )  # fmt: skip
 
     def __init__(
         self,
-        poller: Poller,
         limit: int,
         *,
         lost: Callable[[int], None],
         too_slow: Callable[[int], None],
-        drained: Callable[[int], None],
-        reads: Callable[[int], bool],
+        blocked: Callable[[int], None],
+        written: Callable[[int], None],
+        limited: Callable[[int], bool],
     ) -> None:
-        self._poller = poller
         self._limit = limit
         self._lost = lost
         self._too_slow = too_slow
-        self._drained = drained
-        self._reads = reads
+        self._blocked = blocked
+        self._written = written
+        self._limited = limited
         self.queued: dict[int, bytes] = {}
         """By descriptor: what is written at the end of the turn."""
         self.tails: dict[int, bytes] = {}
@@ -67,8 +62,8 @@ class Outbox:
         tail = self.tails.get(fd)
         if tail is None:
             self.queued[fd] = data
-        elif len(tail) <= self._limit or not self._reads(fd):
-            # a sender who doesn't take his answers isn't read from: that bounds them
+        elif len(tail) <= self._limit or not self._limited(fd):
+            # a sender who doesn't take the answers isn't read from: that bounds them
             self.tails[fd] = tail + data
         else:
             self._too_slow(fd)
@@ -123,8 +118,7 @@ class Outbox:
             self.tails[fd] = tail[written:]
         else:
             del self.tails[fd]
-            self._poller.want_read(fd)
-            self._drained(fd)
+            self._written(fd)
 
     def forget(self, fd: int) -> None:
         """`fd` is about to be closed: drop what waits for it."""
@@ -156,7 +150,4 @@ class Outbox:
 
     def _keep(self, fd: int, rest: bytes) -> None:
         self.tails[fd] = rest
-        if self._reads(fd):
-            self._poller.want_both(fd)
-        else:
-            self._poller.want_write(fd)
+        self._blocked(fd)

@@ -1,4 +1,4 @@
-"""The poller: which of the sleeping connections is ready.
+"""The poller: which of the connections is ready.
 
 An epoll of its own for the connections, nested in the event loop's epoll: the loop
 sees one descriptor, however many connections there are.
@@ -16,9 +16,9 @@ ready again in the next turn, so nobody re-arms anything and one loud client can
 starve the others. Edge-triggered would need a read until EAGAIN, which is one more
 system call a request, and a list of those that weren't finished.
 
-Who arms what. A row is registered once, at accept, for reading and for the peer's
-end. `want_write` arms EPOLLOUT when a write was short, `pause` stops reading while a
-sender is ahead of the router (or hasn't taken its answers); both only in that state.
+Who arms what. A row is registered once, at accept, for what nearly all are waited for: bytes,
+or the peer's end. What else is to be reported says `life.interest`, and `Connections.rearm`
+alone hands it on to `want`; of who is reported as all others are, nothing is kept here.
 
 Who dribbles. A request's head comes in one piece, or in two; an attacker sends it byte by
 byte, from thousands of connections, and each byte would wake the gateway up, which costs
@@ -31,17 +31,13 @@ else holds a duplicate of it: gateways never fork. Within one turn a report can 
 stale: serving descriptor 9 may close descriptor 10, which was reported as well. New
 connections are accepted in another callback of the loop, so 10 can't have a new
 owner before this turn's reports are used up; its row is FREE, and skipped.
-
-May import: nothing of Encke.
 """
 
 import select
 
-READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
-WRITABLE = select.EPOLLOUT
+from .life import READ, WRITE
 
-_READ = select.EPOLLIN | select.EPOLLRDHUP
-_WRITE = select.EPOLLOUT
+__all__ = ["MAX_READY", "READ", "WRITE", "Poller"]
 
 MAX_READY = 512
 """Connections served a turn. At 20 us each a turn is then about 10 ms at the most, the
@@ -51,64 +47,54 @@ longest that a link frame or an accept waits."""
 class Poller:
     """An epoll over the connections of one gateway."""
 
-    __slots__ = ("_epoll", "_patient", "_poll", "deferred")
+    __slots__ = ("_epoll", "_patient", "_unusual", "deferred", "poll")
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._poll = self._epoll.poll
         self._patient = select.epoll()
+        self._unusual: dict[int, int] = {}
+        self.poll = self._epoll.poll
+        """`poll(0, MAX_READY)`: descriptors with their events; never waits."""
         self.deferred: set[int] = set()
-        """Descriptors of which `ready` says nothing."""
+        """Descriptors of which `poll` says nothing."""
 
     def fileno(self) -> int:
         """The descriptor that is readable when a connection is ready."""
         return self._epoll.fileno()
 
-    def ready(self) -> list[tuple[int, int]]:
-        """Descriptors with their events, at most MAX_READY of them; never waits."""
-        return self._poll(0, MAX_READY)
-
     def deferred_ready(self, at_most: int) -> list[tuple[int, int]]:
-        """The same of those that are deferred, at most so many; who waits longest comes first."""
+        """Those of the deferred that are ready, at most so many; who waits longest comes first."""
         return self._patient.poll(0, at_most)
 
     def add(self, fd: int) -> None:
         """Report `fd` when it can be read from, or its peer is gone."""
-        self._epoll.register(fd, _READ)
+        self._epoll.register(fd, READ)
 
-    def want_read(self, fd: int) -> None:
-        """Report `fd` when it can be read from, and no longer when it can be written to."""
-        self._modify(fd, _READ)
-
-    def want_write(self, fd: int) -> None:
-        """Report `fd` when it can be written to, and don't read from it until then."""
-        self._modify(fd, _WRITE)
-
-    def want_both(self, fd: int) -> None:
-        """Report `fd` when it can be read from or written to."""
-        self._modify(fd, _READ | _WRITE)
-
-    def pause(self, fd: int) -> None:
-        """Report `fd` only when it is broken."""
-        self._modify(fd, 0)
+    def want(self, fd: int, events: int) -> None:
+        """Report `events` of `fd` from now on; that it's broken is reported anyway."""
+        if events == self._unusual.get(fd, READ):
+            return
+        if events == READ:
+            del self._unusual[fd]
+        else:
+            self._unusual[fd] = events
+        (self._patient if fd in self.deferred else self._epoll).modify(fd, events)
 
     def defer(self, fd: int) -> None:
-        """Report `fd`, which is read from, by `deferred_ready` only."""
+        """Report `fd` by `deferred_ready` only."""
         if fd not in self.deferred:
             self.deferred.add(fd)
             self._epoll.unregister(fd)
-            self._patient.register(fd, _READ)
+            self._patient.register(fd, self._unusual.get(fd, READ))
 
     def recall(self, fd: int) -> None:
-        """Report `fd`, which is read from, by `ready` again, if it's deferred."""
+        """Report `fd` by `poll` again, if it's deferred."""
         if fd in self.deferred:
             self.deferred.discard(fd)
             self._patient.unregister(fd)
-            self._epoll.register(fd, _READ)
+            self._epoll.register(fd, self._unusual.get(fd, READ))
 
     def forget(self, fd: int) -> None:
         """`fd` is about to be closed."""
         self.deferred.discard(fd)
-
-    def _modify(self, fd: int, events: int) -> None:
-        (self._patient if fd in self.deferred else self._epoll).modify(fd, events)
+        self._unusual.pop(fd, None)

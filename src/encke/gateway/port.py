@@ -1,13 +1,16 @@
 """The router, as a gateway sees it: a port with two ends.
 
-`Router` is what a gateway asks; `link.LinkedRouter` asks the router process over a
-Unix socket, `local.LocalRouter` a map in the gateway's own process. `Client` is what
-it is told back. The gateway can't tell the two apart.
+`Router` is what a gateway asks: `far.FarRouter` asks the router process over a Unix socket,
+`near.NearRouter` a hub in the gateway's own process. `Holder`, who holds the connections, is what
+it tells. The gateway can't tell the two apart; tests/gateway/test_router_contract.py says what
+holds of both.
 
-May import: wire.link, for its words.
+May import: wire.message, for its words.
 """
 
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate, pairwise
 from typing import Protocol
 
 from ..wire.message import SEND, Messages, Order, Status
@@ -34,8 +37,8 @@ class Sender(Protocol):
         """These messages may or may not have been delivered. None: the router went away."""
 
 
-class Client(Protocol):
-    """The gateway, as its router sees it."""
+class Holder(Protocol):
+    """Who holds the connections: the gateway, as its router sees it."""
 
     def logged_in(self, handles: Iterable[int]) -> None:
         """These connections are reachable from now on."""
@@ -71,16 +74,44 @@ class Router(Protocol):
         """What it counts itself, if it's in this process, by scoreboard.Field."""
 
     def login(self, handle: int, id: bytes) -> None:
-        """Log a connection in; `Client.logged_in` tells when it's done."""
+        """Log a connection in; `Holder.logged_in` tells when it's done."""
 
     def logout(self, handle: int) -> None:
         """A connection is gone."""
 
     def send(self, sender: Sender, messages: Messages, order: Order = SEND) -> None:
-        """Take `messages`; `sender` is told what became of them, maybe at once, maybe in parts."""
+        """Take `messages`, which are the router's from then on; `sender` is told what became of
+        them, maybe at once, maybe in parts."""
 
     def flush(self) -> None:
         """Let go what has gathered during the turn."""
 
     def tick(self) -> None:
         """Called a few times a second."""
+
+
+def targets(counts: "array[int]", handles: "array[int]") -> Sequence[Target]:
+    """Whom each message goes to, if the k-th goes to the next `counts[k]` of `handles`."""
+    if len(counts) == len(handles):  # nobody has several connections here: the usual case
+        return handles
+    ends = accumulate(counts, initial=0)
+    return [handles[start:end] for start, end in pairwise(ends)]
+
+
+def tell(sender: Sender, counts: Iterable[int], statuses: Iterable[int], forwards: int) -> None:
+    """Tell `sender` what became of messages of which not all are OK: those that were sent, and
+    those that weren't, by what became of them. What is OK was handed on, if anything is
+    (`forwards`: 1, else 0)."""
+    settled = delivered = forwarded = 0
+    failures: dict[Status, int] = {}
+    for count, status in zip(counts, statuses, strict=True):
+        if status == Status.OK or (status == Status.UNFORWARDED and count):
+            settled += 1
+            delivered += count
+            forwarded += status == Status.OK
+        else:
+            failures[Status(status)] = failures.get(Status(status), 0) + 1
+    if settled:
+        sender.settled(settled, delivered, forwarded * forwards)
+    for why, failed in failures.items():
+        sender.failed(failed, why)

@@ -9,9 +9,9 @@ import socket
 from ..reactor.loop import GONE, IN, Reactor
 from ..scoreboard import Row
 from ..settings import Settings
+from .far import FarRouter
 from .gateway import Gateway
-from .link import LinkedRouter
-from .local import LocalRouter
+from .near import NearRouter
 
 
 def run(
@@ -27,14 +27,14 @@ def run(
     """Serve `listener` until SIGTERM, or until `lifeline` says that the supervisor died.
 
     `number` is this gateway's, in its handles; `router_path` the router's socket, or
-    empty if the router's map is to live here.
+    empty if the router is to be near: in this process.
     """
     reactor = Reactor()
-    router: LinkedRouter | LocalRouter
+    router: FarRouter | NearRouter
     if router_path:
-        router = LinkedRouter(reactor, router_path, number, settings.window)
+        router = FarRouter(reactor, router_path, number, settings.window)
     else:
-        router = LocalRouter(reactor, settings)
+        router = NearRouter(reactor, settings)
     gateway = Gateway(
         settings,
         reactor,
@@ -44,7 +44,7 @@ def run(
         capacity=capacity,
         row=row,
     )
-    router.client = gateway
+    router.holder = gateway
     reactor.on_signal(signal.SIGTERM, gateway.drain)
     reactor.add(lifeline, IN | GONE, lambda _events: reactor.stop())
     router.tick()

@@ -1,25 +1,30 @@
-"""Requests: what an awake connection sends, from bytes to answer.
+"""HTTP requests: what an awake connection sends, from bytes to answer.
+
+    bytes --> events --> a request's handler takes its body --> port --> its answer
+              wire.http  routes says which, senders             near, far   answers
+
+Answers leave at the turn's end (`answer`), in the order of their requests, those of a
+connection together.
 
 Bounded work: a turn reads once from a connection, at most READ_SIZE bytes (NDJSON
 bodies share BULK_SIZE), and nothing from one that is ahead of the router or doesn't
 take its answers.
-
-May import: connections, exchange, routes, senders, streams, wire.
 """
 
 import os
-import time
 
+from ..ids import is_user_id
 from ..scoreboard import Field
-from ..wire.message import Verb
+from ..wire.message import SEND, Verb
 from ..wire.request import END, Event, Refusal, Request
-from ..wire.response import CONTINUE, response
-from ..wire.response import problem as problem_response
-from .columns import AWAKE, LINGERING, LOGGING_IN
-from .connections import Connections, ticks
-from .exchange import Answer, Exchange
+from ..wire.response import CONTINUE
+from . import life
+from .answers import Answers
+from .connections import Connections
+from .exchange import MAX_PIPELINED, Exchange, Handler
+from .life import BODY, ENDING, HEAD, IDLE, LINGERING, LOGGING_IN, NEW, OWING, STREAM, WAITING
 from .routes import Action, Problem, Route, route
-from .senders import UNAVAILABLE, Message, Messages, too_large
+from .senders import UNAVAILABLE, Bulk, Single, too_large
 from .streams import Streams
 
 READ_SIZE = 64 * 1024
@@ -38,205 +43,188 @@ TIMEOUT = Problem(408, "The request came too slowly; send it in one go.")
 
 
 class Requests:
-    """The HTTP side of one gateway's connections; also where senders reply (senders.Replies)."""
+    """The HTTP side of one gateway's connections; also where senders reply (senders.Desk)."""
 
     def __init__(self, connections: Connections, streams: Streams) -> None:
+        self.router = connections.router
+        self.states = connections.columns.state
+        self.counts = connections.counts
+        self.in_cluster = bool(connections.settings.nats)
+        self.ready: list[Exchange] = []
         self._connections = connections
+        self._awake = connections.awake
+        self._poller = connections.poller
         self._streams = streams
         self._settings = connections.settings
-        self._body_ticks = ticks(self._settings.body_timeout)
-        self._head_ticks = ticks(self._settings.head_timeout)
-        self._in_cluster = bool(self._settings.nats)
-        self._limit_digits = len(str(self._settings.body_limit))
-        self._counts = connections.counts
+        self._plain = not self._settings.api_key
+        self._limit = self._settings.body_limit
+        self._limit_digits = len(str(self._limit))
+        self._answers = Answers()
+        self.delivered = self._answers.delivered
+        self.bulk = False
+        """Whether NDJSON bodies were read in this turn or in the last: `share_bulk` is due."""
         self._bulk_reads = 0
         self._bulk_share = BULK_SIZE
-        self._handling: Exchange | None = None
-        """The exchange whose events are being handled: it goes on afterwards, by itself."""
-        self._delivered: dict[int, bytes] = {}
-        self._refusals: dict[tuple[Problem, bool], bytes] = {}
-        """What was answered in this second to who has no request under way: the same for very many
-        at a time."""
-        self.tick()
 
     def tick(self) -> None:
-        """A second may have passed: date the answers anew."""
-        self._date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime()).encode()
-        self._delivered.clear()
-        self._refusals.clear()
+        """A second may have passed."""
+        self._answers.tick()
 
-    def begin_turn(self) -> None:
+    # what a connection sends
+
+    def share_bulk(self) -> None:
         """Share BULK_SIZE among as many NDJSON bodies as there were in the last turn."""
+        self.bulk = self._bulk_reads > 0
         self._bulk_share = max(READ_SIZE, BULK_SIZE // max(1, self._bulk_reads))
         self._bulk_reads = 0
 
     def readable(self, fd: int) -> None:
         """There's something to read from a connection that isn't a stream."""
-        connections = self._connections
-        if connections.router.full:
-            connections.pause(fd)
+        exchange = self._awake.get(fd)
+        if self.router.full:
+            self._connections.hold(fd)
             return
         size = READ_SIZE
-        exchange = connections.awake.get(fd)
-        if exchange is not None and type(exchange.body) is Messages:
+        if exchange is not None and exchange.handler is not None and exchange.handler.bulk:
             self._bulk_reads += 1
+            self.bulk = True
             size = self._bulk_share
         try:
             data = os.read(fd, size)
         except BlockingIOError:
             return
         except OSError:
-            connections.close(fd)
+            self._connections.close(fd)
             return
+        state = self.states[fd]
         if not data:
-            self._ended(fd)
+            self._ended(fd, state)
+        elif state < WAITING:  # else nobody looks at it
+            if exchange is None:
+                exchange = self._connections.wake(fd)
+            self._received(exchange, data)
+
+    def _received(self, exchange: Exchange, data: bytes) -> None:
+        """Bytes of requests."""
+        fd, parser, states = exchange.fd, exchange.parser, self.states
+        dribbles = not parser.between_requests
+        events = parser.feed(data)
+        if not events:
+            self._nothing_whole(exchange, dribbles=dribbles)
             return
-        if connections.columns.kind[fd] in (LINGERING, LOGGING_IN):
-            return  # nobody reads on after a refusal, or after asking for a stream
-        if exchange is None:
-            exchange = connections.wake(fd)
-        elif exchange.closing:
+        if fd in self._poller.deferred:
+            self._poller.recall(fd)
+        at, end = 0, len(events)
+        while at < end and states[fd] < WAITING:
+            event = events[at]
+            at += 1
+            if type(event) is Request:
+                if (
+                    at + 1 < end
+                    and events[at + 1] is END
+                    and self._take(exchange, event, events[at])
+                ):
+                    at += 2
+                else:
+                    self._begin(exchange, event)
+            elif type(event) is bytes:
+                if exchange.handler is not None:  # who asks for a stream has nothing to say
+                    exchange.handler.feed(event)
+            elif event is END:
+                self._complete(exchange)
+            else:
+                self._malformed(exchange, event)
+        if states[fd] < WAITING:
+            self._read_on(exchange)
+        elif not exchange.owed:
+            self.ready.append(exchange)
+
+    def _take(self, exchange: Exchange, request: Request, body: Event) -> bool:
+        """Take what nearly every request is, a short message that is here as a whole, on the
+        shortest way. False: it's another kind of request."""
+        target = request.target
+        if (
+            request.method == b"POST"
+            and target.startswith(b"/send/")
+            and is_user_id(target[6:])
+            and self._plain
+            and request.keep_alive
+            and type(body) is bytes
+            and len(body) <= self._limit
+            and b"expect" not in request.headers
+        ):
+            self.counts[Field.REQUESTS] += 1
+            Single(exchange, target[6:], SEND, self, self._limit).take(body)
+            return True
+        return False
+
+    def _nothing_whole(self, exchange: Exchange, *, dribbles: bool) -> None:
+        """What came completes nothing, not even a head or a piece of a body."""
+        fd, state = exchange.fd, self.states[exchange.fd]
+        if state in (NEW, IDLE) or (state == OWING and not exchange.parser.between_requests):
+            self._connections.move(fd, life.Event.HEAD_BEGAN)
+        if dribbles:
+            self._poller.defer(fd)
+
+    def _read_on(self, exchange: Exchange) -> None:
+        """All that came is dealt with: the connection goes on, from where its bytes end."""
+        fd, move = exchange.fd, self._connections.move
+        if exchange.request is not None:
+            move(fd, life.Event.BODY_BEGAN)
+        elif exchange.owed:
+            move(fd, life.Event.WHOLE)
+            if not exchange.parser.between_requests:
+                move(fd, life.Event.HEAD_BEGAN)
+        else:
+            move(fd, life.Event.HEAD_BEGAN)
+        if len(exchange.owed) >= MAX_PIPELINED:
+            self._connections.hold(fd)
+
+    def _ended(self, fd: int, state: int) -> None:
+        """The client won't send any more."""
+        if state >= STREAM or state in (LOGGING_IN, LINGERING):
+            self._connections.close(fd)
             return
-        dribbles = not exchange.parser.between_requests
-        events = exchange.parser.feed(data)
-        if events:
-            connections.poller.recall(fd)
-            self._handle(exchange, events)
-        elif dribbles:
-            connections.poller.defer(fd)
+        self._connections.end(fd)
+        exchange = self._awake.get(fd)
+        if exchange is not None:
+            exchange.login = None
+            if not exchange.owed:
+                self.ready.append(exchange)
 
     def expired(self, fd: int) -> None:
-        """The deadline of a connection has passed."""
-        connections = self._connections
-        exchange = connections.awake.get(fd)
-        if exchange is None or exchange.closing:
+        """A connection's state has lasted too long."""
+        connections, state = self._connections, self.states[fd]
+        exchange = self._awake.get(fd)
+        if exchange is None or state not in (HEAD, BODY, LOGGING_IN):
             connections.close(fd)
             return
-        self._counts[Field.TIMEOUTS] += 1
-        exchange.closing = True
-        if exchange.login is not None:
+        self.counts[Field.TIMEOUTS] += 1
+        connections.move(fd, life.Event.LAST)
+        if state == LOGGING_IN:
             exchange.login = None
-            connections.columns.kind[fd] = AWAKE
             connections.router.logout(connections.columns.handle[fd])
-            self.refused(Answer(exchange), UNAVAILABLE)
+            self.refused(Handler(exchange), UNAVAILABLE)
         else:
-            self.refused(exchange.body or Answer(exchange), TIMEOUT)
-
-    # what senders call (senders.Replies)
-
-    def delivered(self, answer: Message, connections: int, forwarded: int) -> None:
-        self._counts[Field.MESSAGES] += 1
-        if answer.order.verb is Verb.PUBLISH:
-            self._counts[Field.PUBLISHED] += 1
-        if self._in_cluster and not answer.order.wait:
-            known = b"true" if forwarded else b"false"
-            body = b'{"delivered": %d, "forwarded": %b}' % (connections, known)
-            answer.data = response(200, body, date=self._date, close=answer.exchange.closing)
-        elif answer.exchange.closing:
-            body = b'{"delivered": %d}' % connections
-            answer.data = response(200, body, date=self._date, close=True)
-        else:
-            data = self._delivered.get(connections)
-            if data is None:
-                body = b'{"delivered": %d}' % connections
-                data = self._delivered[connections] = response(200, body, date=self._date)
-            answer.data = data
-        self._answered(answer)
-
-    def accepted(self, answer: Messages, accepted: int, delivered: int, forwarded: int) -> None:
-        self._counts[Field.MESSAGES] += accepted
-        if answer.order.verb is Verb.PUBLISH:
-            self._counts[Field.PUBLISHED] += accepted
-        more = b""
-        if self._in_cluster and not answer.order.wait:
-            more = b', "forwarded": %d' % forwarded
-        body = b'{"accepted": %d, "delivered": %d%b}' % (accepted, delivered, more)
-        answer.data = response(200, body, date=self._date, close=answer.exchange.closing)
-        self._answered(answer)
-
-    def refused(self, answer: Answer, problem: Problem, more: dict[str, int] | None = None) -> None:
-        exchange = answer.exchange
-        counter = Field.BAD_REQUESTS if problem.status < 500 else Field.UNAVAILABLE
-        self._counts[counter] += 1
-        self._counts[Field.MESSAGES] += (more or {}).get("accepted", 0)
-        request = exchange.request
-        if request is not None and exchange.body is answer and request.has_body:
-            exchange.closing = True  # rather than read the rest of a body that nobody wants
-        known = (problem, exchange.closing) if request is None and more is None else None
-        if known in self._refusals:
-            answer.data = self._refusals[known]
-        else:
-            answer.data = problem_response(
-                problem.status,
-                problem.detail,
-                date=self._date,
-                headers=problem.headers,
-                close=exchange.closing,
-                head_only=request is not None and request.method == b"HEAD",
-                more=more,
-            )
-            if known is not None:
-                self._refusals[known] = answer.data
-        self._answered(answer)
-
-    def _answered(self, answer: Answer) -> None:
-        if answer.exchange is not self._handling:
-            self._go_on(answer.exchange)
+            self.refused(exchange.handler or Handler(exchange), TIMEOUT)
 
     # a request's way
 
-    def _ended(self, fd: int) -> None:
-        """The client won't send any more."""
-        exchange = self._connections.awake.get(fd)
-        if exchange is None or not exchange.answers or exchange.request is not None:
-            self._connections.outbox.flush_one(fd)  # it may still read
-            if fd not in self._connections.outbox.tails:
-                self._connections.close(fd)
-        else:  # it still waits for answers
-            exchange.closing = True
-            self._connections.pause(fd)
-
-    def _handle(self, exchange: Exchange, events: list[Event]) -> None:
-        self._handling = exchange
-        for event in events:
-            if exchange.closing or exchange.login is not None:
-                break
-            if type(event) is bytes:
-                if exchange.body is not None:  # who asks for a stream has nothing to say
-                    exchange.body.feed(event)
-            elif event is END:
-                self._complete(exchange)
-            elif type(event) is Request:
-                self._begin(exchange, event)
-            elif type(event) is Refusal:
-                exchange.closing = True
-                answer = exchange.body or Answer(exchange)
-                self.refused(answer, Problem(event.status, event.detail))
-        self._handling = None
-        if not exchange.parser.between_requests:
-            self._set_deadline(exchange)
-        self._go_on(exchange)
-
     def _begin(self, exchange: Exchange, request: Request) -> None:
         """A request's head is here: decide what takes its body."""
-        self._counts[Field.REQUESTS] += 1
+        self.counts[Field.REQUESTS] += 1
         exchange.request = request
-        where = self._where(request)
-        exchange.route = where
-        if type(where) is Problem:
-            exchange.body = Answer(exchange)
+        where = exchange.route = self._where(request)
+        if isinstance(where, Problem):
+            exchange.handler = Handler(exchange)
             if request.has_body:  # else it is refused once it's complete
-                self.refused(exchange.body, where)
+                self.refused(exchange.handler, where)
             return
-        assert type(where) is Route
-        router, settings = self._connections.router, self._settings
         if where.action is Action.SEND:
-            exchange.body = Message(
-                exchange, where.id, where.order, router, self, settings.body_limit
-            )
+            exchange.handler = Single(exchange, where.id, where.order, self, self._limit)
         elif where.action is Action.SEND_MANY:
-            exchange.body = Messages(exchange, where.order, router, self, settings.line_limit)
-        if b"expect" in request.headers and request.has_body and len(exchange.answers) == 1:
+            exchange.handler = Bulk(exchange, where.order, self, self._settings.line_limit)
+        if b"expect" in request.headers and request.has_body and len(exchange.owed) == 1:
             self._connections.outbox.queue(exchange.fd, CONTINUE)  # RFC 9110, 10.1.1
 
     def _where(self, request: Request) -> Route | Problem:
@@ -249,69 +237,113 @@ class Requests:
             return Problem(417, "The only expectation that is met is 100-continue.")
         length = request.headers.get(b"content-length")
         if length is not None and len(length) >= self._limit_digits and type(where) is Route:
-            limit = self._settings.body_limit
+            limit = self._limit
             if where.action is Action.SEND and request.content_length > limit:
                 return too_large(limit)
         return where
 
     def _complete(self, exchange: Exchange) -> None:
         """A request is here as a whole."""
-        request, body, where = exchange.request, exchange.body, exchange.route
+        request, handler, where = exchange.request, exchange.handler, exchange.route
         assert request is not None
-        if not request.keep_alive:
-            exchange.closing = True
-        if type(where) is Problem and body is not None:
-            self.refused(body, where)
-        exchange.request = exchange.body = exchange.route = None
-        if type(where) is Route and where.action is Action.STREAM:
-            if request.method == b"HEAD":
-                head = self._streams.head(request, where.transport, self._date, only=True)
-                Answer(exchange).data = head
+        opens = (
+            isinstance(where, Route) and where.action is Action.STREAM and request.method != b"HEAD"
+        )
+        if not (request.keep_alive or opens):
+            self._connections.move(exchange.fd, life.Event.LAST)
+        if isinstance(where, Problem) and handler is not None:
+            self.refused(handler, where)
+        exchange.request = exchange.handler = exchange.route = None
+        if isinstance(where, Route) and where.action is Action.STREAM:
+            date = self._answers.date
+            if opens:
+                self._streams.ask(exchange, request, where, date)
             else:
-                exchange.closing = False
-                self._streams.ask(exchange, request, where.transport, where.id, self._date)
-        elif body is not None:
-            body.finish()
+                Handler(exchange).data = self._streams.head(request, where, date, only=True)
+                self.ready.append(exchange)
+        elif handler is not None:
+            handler.finish()
 
-    def _set_deadline(self, exchange: Exchange) -> None:
-        """How long the client may take for the rest of a request."""
-        if exchange.fd >= 0 and exchange.login is None:
-            reading_body = exchange.request is not None
-            patience = self._body_ticks if reading_body else self._head_ticks
-            self._connections.set_deadline(exchange.fd, patience)
+    def _malformed(self, exchange: Exchange, refusal: Event) -> None:
+        """What came is no request."""
+        assert isinstance(refusal, Refusal)
+        self._connections.move(exchange.fd, life.Event.LAST)
+        self.refused(exchange.handler or Handler(exchange), Problem(refusal.status, refusal.detail))
 
-    def _go_on(self, exchange: Exchange) -> None:
-        """Write the answers that are known; then sleep, end, log in, or read on."""
-        fd, connections = exchange.fd, self._connections
-        if fd < 0:
+    # what senders call (senders.Desk)
+
+    def accepted(self, handler: Bulk, accepted: int, delivered: int, forwarded: int) -> None:
+        """All of an NDJSON body was sent."""
+        self.counts[Field.MESSAGES] += accepted
+        if handler.order.verb is Verb.PUBLISH:
+            self.counts[Field.PUBLISHED] += accepted
+        told = forwarded if self.in_cluster and not handler.order.wait else None
+        handler.data = self._answers.accepted(accepted, delivered, told, close=self._ends(handler))
+        self.ready.append(handler.exchange)
+
+    def refused(
+        self, handler: Handler, problem: Problem, more: dict[str, int] | None = None
+    ) -> None:
+        """It wasn't; if its body is still coming, it's of no interest any more."""
+        exchange = handler.exchange
+        counter = Field.BAD_REQUESTS if problem.status < 500 else Field.UNAVAILABLE
+        self.counts[counter] += 1
+        self.counts[Field.MESSAGES] += (more or {}).get("accepted", 0)
+        if exchange.fd < 0:
             return
-        answers = exchange.answers
-        known = []
-        while answers and answers[0].data:
-            known.append(answers.popleft().data)
-        if known:
-            connections.outbox.queue(fd, b"".join(known))
-        if not answers:
-            if exchange.login is not None:
-                self._streams.log_in(exchange)
-                return
-            if exchange.closing or connections.draining:
-                self._end(exchange)
-                return
-            if exchange.parser.between_requests:
-                connections.sleep(exchange)
-                return
-        elif exchange.parser.between_requests:
-            connections.columns.deadline[fd] = 0  # it's the server's turn
-        if exchange.crowded:
-            connections.pause(fd)
-        elif fd in connections.paused and not exchange.closing:
-            connections.resume(fd)
+        request = exchange.request
+        unread = request is not None and exchange.handler is handler and request.has_body
+        if unread and self.states[exchange.fd] != ENDING:
+            self._connections.move(exchange.fd, life.Event.LAST)  # nobody wants the rest of it
+        handler.data = self._answers.refused(
+            problem,
+            close=self._ends(handler),
+            head_only=request is not None and request.method == b"HEAD",
+            more=more,
+        )
+        self.ready.append(exchange)
 
-    def _end(self, exchange: Exchange) -> None:
-        """The last answer is out, or about to be: end the connection."""
-        exchange.closing = True
-        fd = exchange.fd
-        self._connections.outbox.flush_one(fd)
-        if exchange.fd >= 0 and not self._connections.outbox.waiting(fd):
-            self._connections.linger(fd)
+    def _ends(self, handler: Handler) -> bool:
+        """Whether the connection ends with this one's answer."""
+        exchange = handler.exchange
+        return (
+            exchange.fd >= 0 and self.states[exchange.fd] == ENDING and exchange.owed[-1] is handler
+        )
+
+    # the turn's end
+
+    def answer(self) -> None:
+        """Give the answers that have become known, and let their connections go on."""
+        ready, self.ready = self.ready, []
+        connections = self._connections
+        for exchange in ready:
+            fd, owed = exchange.fd, exchange.owed
+            if fd < 0:
+                continue
+            known = []
+            while owed and owed[0].data:
+                known.append(owed.popleft().data)
+            if known:
+                connections.outbox.queue(fd, known[0] if len(known) == 1 else b"".join(known))
+            if exchange.fd < 0:
+                continue  # it turned out broken
+            if not owed:
+                self._all_answered(exchange)
+            elif fd in connections.held and len(owed) < MAX_PIPELINED and self.states[fd] < WAITING:
+                connections.release(fd)
+
+    def _all_answered(self, exchange: Exchange) -> None:
+        """Nothing is owed any more: sleep, log in, end, or wait for the rest of a request."""
+        connections, fd = self._connections, exchange.fd
+        state = self.states[fd]
+        if state == OWING and not connections.draining:
+            connections.sleep(exchange)
+        elif state == WAITING:
+            self._streams.log_in(exchange)
+        elif state == ENDING:
+            connections.leave(fd)
+        elif connections.draining:
+            connections.move(fd, life.Event.LAST)
+            connections.leave(fd)
+        elif fd in connections.held:
+            connections.release(fd)

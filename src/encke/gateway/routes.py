@@ -1,14 +1,12 @@
 """Which request leads where.
 
-    GET, HEAD  /{transport}/{id}    a stream (the table of transports)
+    GET, HEAD  /{protocol}/{id}     a stream (the table of protocols)
     POST       /send/{id}           one message
     POST       /send                NDJSON
     POST       /publish/{id}        one message for everyone subscribed to id, and for id
     POST       /publish             NDJSON
 
 With ``?wait=cluster`` a sender is told how many connections of all nodes got it.
-
-May import: port, wire, ids, errors.
 """
 
 import enum
@@ -16,12 +14,12 @@ import enum
 import msgspec
 
 from ..errors import BadUserId
-from ..ids import is_user_id, user_id
+from ..ids import user_id
 from ..wire.http import percent_decoded
 from ..wire.message import SEND, Order, Verb
+from ..wire.protocols import PROTOCOLS
 from ..wire.request import Request
 from ..wire.response import Headers
-from ..wire.transports import TRANSPORTS
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -41,18 +39,18 @@ class Action(enum.Enum):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """Where a request leads: `id` is the user id ("" for NDJSON), `transport` a stream's,
-    `order` what is to be done with messages."""
+    """Where a request leads: `id` is the user id ("" for NDJSON), `protocol` the place of a
+    stream's in the table, `order` what is to be done with messages."""
 
     action: Action
     id: bytes = b""
-    transport: int = -1
+    protocol: int = -1
     order: Order = SEND
 
 
-_TRANSPORTS = {transport.name: code for code, transport in enumerate(TRANSPORTS)}
+_PROTOCOLS = {protocol.name: place for place, protocol in enumerate(PROTOCOLS)}
 _PATHS = "; ".join(
-    [f"GET /{transport.name.decode()}/ID" for transport in TRANSPORTS]
+    [f"GET /{protocol.name.decode()}/ID" for protocol in PROTOCOLS]
     + [f"POST /{path}" for path in ("send/ID", "send", "publish/ID", "publish")]
 )
 _STREAM_METHODS = frozenset((b"GET", b"HEAD"))
@@ -66,21 +64,16 @@ _ORDERS = {
 
 def route(request: Request, api_key: str) -> Route | Problem:
     """Where `request` leads, or why it leads nowhere."""
-    path = request.target
-    if path.startswith(b"/send/") and request.method == b"POST" and not api_key:
-        id = path[6:]
-        if is_user_id(id):  # what nearly every request is
-            return Route(Action.SEND, id)
     path = request.path
     first, slash, rest = path[1:].partition(b"/")
     if (first, False) in _ORDERS:
         return _sender(request, first, rest if slash else None, api_key)
-    transport = _TRANSPORTS.get(first)
-    if transport is None or not slash:
+    protocol = _PROTOCOLS.get(first)
+    if protocol is None or not slash:
         return Problem(404, f"Nothing is here; there are: {_PATHS}.")
     if request.method not in _STREAM_METHODS:
         return _wrong_method(_STREAM_METHODS)
-    return _with_id(Action.STREAM, rest, transport)
+    return _with_id(Action.STREAM, rest, protocol)
 
 
 def _sender(request: Request, name: bytes, segment: bytes | None, api_key: str) -> Route | Problem:
@@ -109,10 +102,10 @@ def _wait(query: bytes) -> bool | None:
 
 
 def _with_id(
-    action: Action, segment: bytes, transport: int = -1, order: Order = SEND
+    action: Action, segment: bytes, protocol: int = -1, order: Order = SEND
 ) -> Route | Problem:
     try:
-        return Route(action, user_id(percent_decoded(segment)), transport, order)
+        return Route(action, user_id(percent_decoded(segment)), protocol, order)
     except BadUserId as error:
         return Problem(400, str(error))
 

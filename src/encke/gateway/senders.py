@@ -1,15 +1,15 @@
 """Senders: the bodies of POST /send/{id} and POST /send, and what they are answered; those of
 /publish alike.
-
-May import: exchange, port, routes, wire.
 """
 
 from typing import Protocol
 
+from ..scoreboard import Field
 from ..wire import ndjson
-from ..wire.message import Messages as Columns
-from ..wire.message import Order, Status
-from .exchange import Answer, Exchange
+from ..wire.message import Messages, Order, Status, Verb
+from .answers import Delivered
+from .exchange import Exchange, Handler
+from .life import ENDING
 from .port import Router
 from .routes import Problem
 
@@ -45,21 +45,30 @@ FAILURES = {
         "postgresql://..., which all nodes of a cluster can share.",
     ),
 }
-"""What a sender is told, by what became of his message; None: the router went away."""
+"""What a sender is told, by what became of the message; None: the router went away."""
 
 NOT_UTF8 = Problem(400, "The message isn't UTF-8; encode it as UTF-8.")
 
 
-class Replies(Protocol):
-    """Where senders leave their outcome; see requests.Requests."""
+class Desk(Protocol):
+    """Where senders leave what became of their messages; see requests.Requests."""
 
-    def delivered(self, answer: "Message", connections: int, forwarded: int) -> None:
-        """A single message reached so many connections, and was handed on or not."""
+    router: Router
+    ready: list[Exchange]
+    """Those of which an answer is known now: whoever has given one puts its exchange here."""
+    delivered: Delivered
+    counts: list[int]
+    """By Field."""
+    states: bytearray
+    """By descriptor, see life."""
+    in_cluster: bool
 
-    def accepted(self, answer: "Messages", accepted: int, delivered: int, forwarded: int) -> None:
+    def accepted(self, handler: "Bulk", accepted: int, delivered: int, forwarded: int) -> None:
         """All of an NDJSON body was sent."""
 
-    def refused(self, answer: Answer, problem: Problem, more: dict[str, int] | None = None) -> None:
+    def refused(
+        self, handler: Handler, problem: Problem, more: dict[str, int] | None = None
+    ) -> None:
         """It wasn't; if its body is still coming, it's of no interest any more."""
 
 
@@ -70,60 +79,65 @@ def too_large(limit: int) -> Problem:
     )
 
 
-class Message(Answer):
+class Single(Handler):
     """POST /send/{id}: the body is one message."""
 
-    __slots__ = ("_data", "_id", "_limit", "_replies", "_router", "lane", "order")
+    __slots__ = ("_body", "_desk", "_id", "_limit", "lane", "order")
 
-    def __init__(
-        self,
-        exchange: Exchange,
-        id: bytes,
-        order: Order,
-        router: Router,
-        replies: Replies,
-        limit: int,
-    ) -> None:
-        super().__init__(exchange)
+    def __init__(self, exchange: Exchange, id: bytes, order: Order, desk: Desk, limit: int) -> None:
+        self.exchange = exchange  # as Handler.__init__, without a call
+        self.data = b""
+        exchange.owed.append(self)
         self.lane = exchange.fd
         self.order = order
         self._id = id
-        self._router = router
-        self._replies = replies
+        self._desk = desk
         self._limit = limit
-        self._data: bytes | bytearray = b""
+        self._body: bytes | bytearray = b""
 
     def feed(self, piece: bytes) -> None:
-        if not self._data:
-            self._data = piece  # all of it, in most cases
+        if not self._body:
+            self._body = piece  # all of it, in most cases
         else:
-            if isinstance(self._data, bytes):
-                self._data = bytearray(self._data)
-            self._data += piece
-        if len(self._data) > self._limit:
-            self._data = b""
-            self._replies.refused(self, too_large(self._limit))
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += piece
+        if len(self._body) > self._limit:
+            self._body = b""
+            self._desk.refused(self, too_large(self._limit))
 
     def finish(self) -> None:
-        data = bytes(self._data)
+        self.take(bytes(self._body))
+
+    def take(self, data: bytes) -> None:
+        """The body, as a whole."""
         if not data.isascii():
             try:
                 data.decode()
             except UnicodeDecodeError:
-                self._replies.refused(self, NOT_UTF8)
+                self._desk.refused(self, NOT_UTF8)
                 return
-        self._router.send(self, Columns([self._id], [data]), self.order)
+        self._desk.router.send(self, Messages([self._id], [data]), self.order)
 
     def settled(self, messages: int, delivered: int, forwarded: int = 0) -> None:
         """See port.Sender."""
-        self._replies.delivered(self, delivered, forwarded)
+        desk, order, exchange = self._desk, self.order, self.exchange
+        desk.counts[Field.MESSAGES] += 1
+        if order.verb is Verb.PUBLISH:
+            desk.counts[Field.PUBLISHED] += 1
+        if exchange.fd < 0:
+            return
+        told = bool(forwarded) if desk.in_cluster and not order.wait else None
+        ends = desk.states[exchange.fd] == ENDING and exchange.owed[-1] is self
+        self.data = desk.delivered[delivered, told, ends]
+        desk.ready.append(exchange)
 
     def failed(self, messages: int, why: Status | None = None) -> None:
         """See port.Sender."""
-        self._replies.refused(self, FAILURES[why])
+        self._desk.refused(self, FAILURES[why])
 
 
-class Messages(Answer):
+class Bulk(Handler):
     """POST /send: the body is NDJSON, sent on as it comes.
 
     What was sent stays sent: if a line is bad, or the router goes away, the answer
@@ -131,18 +145,17 @@ class Messages(Answer):
     """
 
     __slots__ = (
-        "_accepted", "_cutter", "_delivered", "_finished", "_forwarded", "_limit", "_line",
-        "_pending", "_problem", "_replies", "_router", "lane", "order",
+        "_accepted", "_cutter", "_delivered", "_desk", "_finished", "_forwarded", "_limit", "_line",
+        "_pending", "_problem", "lane", "order",
     )  # fmt: skip
 
-    def __init__(
-        self, exchange: Exchange, order: Order, router: Router, replies: Replies, limit: int
-    ) -> None:
+    bulk = True
+
+    def __init__(self, exchange: Exchange, order: Order, desk: Desk, limit: int) -> None:
         super().__init__(exchange)
         self.lane = exchange.fd
         self.order = order
-        self._router = router
-        self._replies = replies
+        self._desk = desk
         self._limit = limit
         self._cutter = ndjson.LineCutter(limit)
         self._line = 1
@@ -184,7 +197,7 @@ class Messages(Answer):
         self._line += decoded.lines
         if decoded.ids:
             self._pending += len(decoded.ids)
-            self._router.send(self, Columns(decoded.ids, decoded.messages), self.order)
+            self._desk.router.send(self, Messages(decoded.ids, decoded.messages), self.order)
         if decoded.bad is not None:
             self._refuse(decoded.bad.reason, decoded.bad.number)
 
@@ -201,6 +214,6 @@ class Messages(Answer):
         if self._problem is not None:
             problem, more = self._problem
             counts = {"accepted": self._accepted, "delivered": self._delivered}
-            self._replies.refused(self, problem, more | counts)
+            self._desk.refused(self, problem, more | counts)
         elif self._finished:
-            self._replies.accepted(self, self._accepted, self._delivered, self._forwarded)
+            self._desk.accepted(self, self._accepted, self._delivered, self._forwarded)

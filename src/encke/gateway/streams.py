@@ -2,24 +2,24 @@
 
 The head of a stream is written only once the router has acknowledged the login: a
 client that sees the head is reachable.
-
-May import: connections, columns, exchange, sockets, wire.
 """
 
+import os
 import random
 from collections.abc import Iterable, Iterator, Sequence
 
 from ..ids import SLOT_MASK
 from ..scoreboard import Field
 from ..wire.message import Messages
+from ..wire.protocols import PROTOCOLS, Command, Protocol
 from ..wire.request import Request
 from ..wire.response import LAST_CHUNK, chunk, status_line
-from ..wire.transports import TRANSPORTS, Transport
-from . import sockets
-from .columns import LOGGING_IN, STREAM
-from .connections import TICK, Connections, ticks
+from . import life, sockets
+from .connections import TICK, Connections
 from .exchange import Exchange, Login
+from .life import LOGGING_IN, STREAM
 from .port import Delivery, Target
+from .routes import Route
 
 _COMMON_HEADERS = (
     # no-transform: proxies that compress would hold messages back
@@ -27,11 +27,16 @@ _COMMON_HEADERS = (
 )
 
 _ENCODERS = {
-    STREAM + 2 * code + unchunked: (transport.encode, transport.counts)
-    for code, transport in enumerate(TRANSPORTS)
-    for unchunked in (0, 1)
+    life.stream(place, chunked=chunked): (protocol.encode, protocol.counts, chunked)
+    for place, protocol in enumerate(PROTOCOLS)
+    for chunked in (True, False)
 }
-"""By kind: how a message is encoded, and whether it is numbered."""
+"""By state: how a message is encoded, whether it is numbered, whether it is a chunk."""
+
+_OK = status_line(200)
+
+_JUNK = 64 * 1024
+"""Bytes read at once of what a client sends on its stream."""
 
 
 def _period(seconds: float) -> int:
@@ -40,26 +45,24 @@ def _period(seconds: float) -> int:
 
 
 class Streams:
-    """The streams of one gateway; what the router calls (port.Client)."""
+    """The streams of one gateway; what the router calls (port.Holder)."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._settings = connections.settings
         columns = connections.columns
-        self._handles, self._kinds, self._numbers = columns.handle, columns.kind, columns.count
+        self._handles, self._states, self._numbers = columns.handle, columns.state, columns.count
         self._counts = connections.counts
         self._beats = _period(self._settings.heartbeat)
         self._probes = _period(self._settings.keepalive)
-        self._heads = [self._fixed_head(transport) for transport in TRANSPORTS]
 
-    def ask(
-        self, exchange: Exchange, request: Request, transport: int, id: bytes, date: bytes
-    ) -> None:
+    def ask(self, exchange: Exchange, request: Request, where: Route, date: bytes) -> None:
         """`request` asks for a stream; `log_in` comes once all earlier answers are out."""
+        self._connections.move(exchange.fd, life.Event.STREAM_ASKED)
         exchange.login = Login(
-            STREAM + 2 * transport + request.is_http_10,
-            id,
-            self.head(request, transport, date),
+            life.stream(where.protocol, chunked=not request.is_http_10),
+            where.id,
+            self.head(request, where, date),
         )
 
     def log_in(self, exchange: Exchange) -> None:
@@ -68,22 +71,23 @@ class Streams:
         exchange.parser.close()  # half of what it weighs, while very many wait
         fd, columns = exchange.fd, self._connections.columns
         columns.set_user(fd, exchange.login.user)
-        columns.kind[fd] = LOGGING_IN
-        self._connections.set_deadline(fd, ticks(self._settings.head_timeout))
-        self._connections.counts[Field.LOGINS] += 1
+        self._connections.move(fd, life.Event.ANSWERED)
+        self._counts[Field.LOGINS] += 1
         self._connections.router.login(columns.handle[fd], exchange.login.user)
 
-    def head(self, request: Request, transport: int, date: bytes, *, only: bool = False) -> bytes:
+    def head(self, request: Request, where: Route, date: bytes, *, only: bool = False) -> bytes:
         """The response's head; `only` (the answer to HEAD) without the greeting."""
-        kind = TRANSPORTS[transport]
+        protocol = PROTOCOLS[where.protocol]
         framing = b"Connection: close" if request.is_http_10 else b"Transfer-Encoding: chunked"
         origin = b""
         if self._settings.allow_origin:
             origin = b"Access-Control-Allow-Origin: %b\r\n" % self._settings.allow_origin.encode()
         head = b"%bDate: %b\r\n%b%b%b\r\n\r\n" % (
-            status_line(200), date, self._heads[transport], origin, framing,
+            _OK, date, _fields(protocol, request), origin, framing,
         )  # fmt: skip
-        greeting = b"" if only else kind.greeting(self._settings.retry * (1 + random.random()))
+        if only:
+            return head
+        greeting = protocol.greeting(self._settings.retry * (1 + random.random()))
         if greeting and not request.is_http_10:
             greeting = chunk(greeting)
         return head + greeting
@@ -96,18 +100,17 @@ class Streams:
         columns = connections.columns
         for handle in handles:
             fd = handle & SLOT_MASK
-            if columns.handle[fd] != handle or columns.kind[fd] != LOGGING_IN:
+            if columns.handle[fd] != handle or columns.state[fd] != LOGGING_IN:
                 continue  # it's gone by now, or was a stream before the router's restart
             exchange = connections.awake[fd]
             login = exchange.login
             assert login is not None
-            exchange.login = None
-            connections.become_stream(exchange, login.kind)
+            connections.become_stream(exchange, login.state)
             connections.outbox.queue(fd, login.head)
 
     def deliver(self, messages: Messages, targets: Sequence[Target]) -> Delivery:
-        """Queue each message for its connections; see port.Client."""
-        owners, kinds, numbers = self._handles, self._kinds, self._numbers
+        """Queue each message for its connections; see port.Holder."""
+        owners, states, numbers = self._handles, self._states, self._numbers
         outbox = self._connections.outbox
         delivered = index = 0
         missed: dict[int, int] = {}
@@ -117,23 +120,23 @@ class Streams:
                 target = (target,)  # noqa: PLW2901
             for handle in target or ():
                 fd = handle & SLOT_MASK
-                kind = kinds[fd]
-                if owners[fd] != handle or kind < STREAM:
+                state = states[fd]
+                if owners[fd] != handle or state < STREAM:
                     missed[index] = missed.get(index, 0) + 1
                     continue
-                encode, counts = _ENCODERS[kind]
+                encode, counts, chunked = _ENCODERS[state]
                 if counts:
                     number = numbers[fd] = numbers[fd] + 1 & 0xFFFFFFFF
                     data = encode(message, number)
-                    if not kind & 1:
-                        data = b"%x\r\n%b\r\n" % (len(data), data)
-                elif shared is not None and kind in shared:
-                    data = shared[kind]
+                    if chunked:
+                        data = b"%x\r\n%b\r\n" % (len(data), data)  # as response.chunk
+                elif shared is not None and state in shared:
+                    data = shared[state]
                 else:
                     data = encode(message, 0)
-                    if not kind & 1:
-                        data = chunk(data)
-                    shared = {kind: data} if shared is None else shared | {kind: data}
+                    if chunked:
+                        data = b"%x\r\n%b\r\n" % (len(data), data)
+                    shared = {state: data} if shared is None else shared | {state: data}
                 queued = outbox.queued
                 if fd not in queued and not outbox.tails:
                     queued[fd] = data  # what Outbox.queue does, without a call
@@ -150,42 +153,65 @@ class Streams:
     def logins(self) -> Iterator[tuple[int, bytes]]:
         """Everyone who is logged in or waits for it, for a router that knows nobody."""
         columns = self._connections.columns
-        for fd, kind in enumerate(columns.kind):
-            if kind >= STREAM or kind == LOGGING_IN:
+        for fd, state in enumerate(columns.state):
+            if state >= STREAM or state == LOGGING_IN:
                 yield columns.handle[fd], columns.get_user(fd)
+
+    # what clients do
+
+    def readable(self, fd: int) -> None:
+        """A stream's client is gone, or sends something after its request."""
+        try:
+            data = os.read(fd, _JUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data or Command.CLOSE in self._protocol(fd).commands(data):
+            self._connections.close(fd)
 
     # what the clock calls
 
     def beat(self) -> None:
         """Send a heartbeat, or where there is none a probe, to the streams whose turn it is:
         each tick to another share."""
-        connections = self._connections
         if self._beats:
-            for fd, kind in self._share(self._beats):
-                beat = TRANSPORTS[(kind - STREAM) >> 1].heartbeat
+            for fd in self._share(self._beats):
+                beat = self._protocol(fd).heartbeat
                 if beat:
-                    connections.outbox.queue(fd, beat if kind & 1 else chunk(beat))
+                    self._connections.outbox.queue(fd, self._framed(fd, beat))
         if self._probes:
-            for fd, kind in self._share(self._probes):
-                if not (self._beats and TRANSPORTS[(kind - STREAM) >> 1].heartbeat):
+            for fd in self._share(self._probes):
+                if not (self._beats and self._protocol(fd).heartbeat):
                     sockets.probe(fd)
 
-    def _share(self, period: int) -> Iterator[tuple[int, int]]:
-        """Every `period`-th row's stream and its kind; at the next tick those beside them."""
-        kinds = self._connections.columns.kind
-        for fd in range(self._connections.now % period, len(kinds), period):
-            if kinds[fd] >= STREAM:
-                yield fd, kinds[fd]
+    def _share(self, period: int) -> Iterator[int]:
+        """Every `period`-th row's stream; at the next tick those beside them."""
+        states = self._states
+        for fd in range(self._connections.now % period, len(states), period):
+            if states[fd] >= STREAM:
+                yield fd
 
     def end(self) -> list[int]:
-        """Queue the last chunk of every stream; returns the streams."""
-        kinds = self._connections.columns.kind
-        streams = [fd for fd, kind in enumerate(kinds) if kind >= STREAM]
+        """Queue the last bytes of every stream; returns the streams."""
+        streams = [fd for fd, state in enumerate(self._states) if state >= STREAM]
         for fd in streams:
-            if not kinds[fd] & 1:
-                self._connections.outbox.finish(fd, LAST_CHUNK)
+            farewell = self._protocol(fd).farewell
+            last = self._framed(fd, farewell) if farewell else b""
+            if life.chunked(self._states[fd]):
+                last += LAST_CHUNK
+            if last:
+                self._connections.outbox.finish(fd, last)
         return streams
 
-    @staticmethod
-    def _fixed_head(transport: Transport) -> bytes:
-        return b"".join(b"%b: %b\r\n" % header for header in (*_COMMON_HEADERS, *transport.headers))
+    def _protocol(self, fd: int) -> Protocol:
+        return PROTOCOLS[life.protocol(self._states[fd])]
+
+    def _framed(self, fd: int, data: bytes) -> bytes:
+        return chunk(data) if life.chunked(self._states[fd]) else data
+
+
+def _fields(protocol: Protocol, request: Request) -> bytes:
+    """The header lines of a stream's head that its protocol knows."""
+    headers = (*_COMMON_HEADERS, *protocol.headers(request))
+    return b"".join([b"%b: %b\r\n" % header for header in headers])

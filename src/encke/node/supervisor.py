@@ -10,7 +10,7 @@ children see it close, and end.
 
 Everything that gateways and router need is imported before the first fork, and the
 collector is frozen (gc.freeze), so that children share those pages; the control
-process, which needs much more, imports it after its fork, because it needs it alone.
+process imports what it alone needs after its fork.
 In gateways and router no collector runs: it would hold up messages for 10 ms now and then
 when thousands of connections are awake, and nothing there is left in a cycle.
 
@@ -189,7 +189,14 @@ class Supervisor:
         )
 
     def _run_control(self) -> None:
-        control.run(self._settings, self._scoreboard, self._control, self._lifeline, CONTROL)
+        control.run(
+            self._settings,
+            self._scoreboard,
+            self._control,
+            self._lifeline,
+            CONTROL,
+            self._router_path if self._has_router else "",
+        )
 
     def _capacity(self, index: int) -> int:
         """Connections of a gateway: its share, so that all together hold the limit."""

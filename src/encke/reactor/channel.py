@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable
 
 from ..errors import FrameError
-from ..wire.link import Frame, FrameReader, encode
+from ..wire.link import Frame, FrameReader
 from .loop import GONE, IN, OUT, Reactor
 
 READ_SIZE = 256 * 1024
@@ -24,6 +24,11 @@ SOCKET_BUFFER = 2 * 1024 * 1024
 class Channel:
     """One end of a link; `received` gets the frames, `closed` is called once at its end."""
 
+    __slots__ = (
+        "_closed", "_gathering", "_reactor", "_read_size", "_reader", "_socket", "_unwritten",
+        "frames", "open", "received",
+    )  # fmt: skip
+
     def __init__(
         self,
         reactor: Reactor,
@@ -31,18 +36,23 @@ class Channel:
         received: Callable[[list[Frame]], None],
         closed: Callable[[], None],
         read_size: int = READ_SIZE,
+        gathering: "list[Channel] | None" = None,
     ) -> None:
-        """At most `read_size` bytes are read a turn."""
+        """At most `read_size` bytes are read a turn. A channel that has something to write puts
+        itself on the list `gathering`, which `flush_all` takes."""
         connection.setblocking(False)
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             connection.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER)
         self._reactor = reactor
         self._socket = connection
-        self._received = received
+        self.received = received
+        """Who gets the frames that come; another may be put in its place."""
         self._closed = closed
         self._read_size = read_size
+        self._gathering = gathering
         self._reader = FrameReader()
-        self._frames: list[bytes] = []
+        self.frames: list[bytes] = []
+        """What the next `flush` writes."""
         self._unwritten = b""
         self.open = True
         reactor.add(connection.fileno(), IN, self._ready)
@@ -50,19 +60,31 @@ class Channel:
     def send(self, frame: Frame) -> None:
         """Queue `frame`; it leaves with the next `flush`."""
         if self.open:
-            self._frames.append(encode(frame))
+            if not self.frames and self._gathering is not None:
+                self._gathering.append(self)
+            self.frames.append(frame.encode())
 
     def flush(self) -> None:
         """Write what was queued, as far as the kernel takes it."""
-        if not self._frames or not self.open:
+        frames = self.frames
+        if not frames or not self.open:
             return
-        was_empty = not self._unwritten
-        data = b"".join((self._unwritten, *self._frames))
-        self._frames.clear()
-        if was_empty:
-            self._write(data)
-        else:
-            self._unwritten = data
+        if self._unwritten:  # it's the kernel's turn to say when
+            self._unwritten = b"".join((self._unwritten, *frames))
+            frames.clear()
+            return
+        data = frames[0] if len(frames) == 1 else b"".join(frames)
+        frames.clear()
+        try:
+            written = self._socket.send(data)
+        except BlockingIOError:
+            written = 0
+        except OSError:
+            self.close()
+            return
+        if written < len(data):
+            self._unwritten = data[written:]
+            self._reactor.change(self._socket.fileno(), IN | OUT)
 
     def close(self) -> None:
         """End the link; `closed` is called."""
@@ -72,26 +94,12 @@ class Channel:
             self._socket.close()
             self._closed()
 
-    def _write(self, data: bytes) -> None:
-        waited = bool(self._unwritten)
-        try:
-            written = self._socket.send(data)
-        except BlockingIOError:
-            written = 0
-        except OSError:
-            self.close()
-            return
-        self._unwritten = data[written:]
-        if bool(self._unwritten) != waited:
-            self._reactor.change(self._socket.fileno(), IN | OUT if self._unwritten else IN)
-
     def _ready(self, events: int) -> None:
+        """The link can be written to again, or has something to read, or has ended."""
         if events & OUT and self._unwritten:
-            self._write(self._unwritten)
-        if events & (IN | GONE) and self.open:
-            self._read()
-
-    def _read(self) -> None:
+            self._write_on()
+        if not events & (IN | GONE) or not self.open:
+            return
         try:
             data = self._socket.recv(self._read_size)
             frames = self._reader.feed(data)
@@ -103,4 +111,22 @@ class Channel:
         if not data:
             self.close()
         elif frames:
-            self._received(frames)
+            self.received(frames)
+
+    def _write_on(self) -> None:
+        try:
+            written = self._socket.send(self._unwritten)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+            return
+        self._unwritten = self._unwritten[written:]
+        if not self._unwritten:
+            self._reactor.change(self._socket.fileno(), IN)
+
+
+def flush_all(gathering: list[Channel]) -> None:
+    """Flush the channels that have put themselves on the list: once, at the end of a turn."""
+    while gathering:
+        gathering.pop().flush()

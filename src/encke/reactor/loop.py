@@ -27,6 +27,9 @@ GONE = select.EPOLLHUP | select.EPOLLERR | select.EPOLLRDHUP
 MAX_EVENTS = 64
 """File descriptors reported a turn: listener, link, lifeline, poller, or a router's links."""
 
+LONGEST_TURN = 60.0
+"""Seconds that a turn waits for an event at most."""
+
 
 class Reactor:
     """One process's event loop; `run()` it, end it with `stop()`."""
@@ -36,6 +39,7 @@ class Reactor:
         self._callbacks: dict[int, Callable[[int], None]] = {}
         self._ticks: list[tuple[float, Callable[[], None]]] = []
         self._due: list[float] = []
+        self._next_due = math.inf  # the first of them
         self._after_turn: list[Callable[[], None]] = []
         self._stopped = False
         self._soon = math.inf
@@ -61,10 +65,17 @@ class Reactor:
         """Call `callback` about every so many seconds."""
         self._ticks.append((seconds, callback))
         self._due.append(time.monotonic() + seconds)
+        self._next_due = min(self._due)
 
-    def after_turn(self, callback: Callable[[], None]) -> None:
-        """Call `callback` at the end of every turn: the place to write what has gathered."""
-        self._after_turn.append(callback)
+    def after_turn(self, callback: Callable[[], None], *, first: bool = False) -> None:
+        """Call `callback` at the end of every turn: the place to write what has gathered. `first`:
+        before all others."""
+        hooks = self._after_turn
+        self._after_turn = [callback, *hooks] if first else [*hooks, callback]
+
+    def not_after_turn(self, callback: Callable[[], None]) -> None:
+        """Don't call it any more from the next turn on."""
+        self._after_turn = [hook for hook in self._after_turn if hook != callback]
 
     def again(self, seconds: float) -> None:
         """Let the next turn begin in so many seconds at the latest: there is work left over."""
@@ -87,19 +98,18 @@ class Reactor:
 
     def run(self) -> None:
         """Run until `stop()`."""
-        poll, callbacks = self._epoll.poll, self._callbacks
+        poll, callbacks, clock = self._epoll.poll, self._callbacks, time.monotonic
         while not self._stopped:
-            timeout = max(
-                0.0, min(self._soon, *self._due, time.monotonic() + 60) - time.monotonic()
-            )
+            timeout = min(self._soon, self._next_due) - clock()
             self._soon = math.inf
-            for fd, events in poll(timeout, MAX_EVENTS):
+            for fd, events in poll(min(max(0.0, timeout), LONGEST_TURN), MAX_EVENTS):
                 callback = callbacks.get(fd)
                 if callback is not None:
                     callback(events)
             while self._signals:
                 self._signals.popitem()[1]()
-            self._run_ticks()
+            if self._next_due <= clock():
+                self._run_ticks()
             for hook in self._after_turn:
                 hook()
 
@@ -110,6 +120,7 @@ class Reactor:
                 seconds, callback = self._ticks[index]
                 self._due[index] = max(due + seconds, now)
                 callback()
+        self._next_due = min(self._due)
 
     def _woken(self, _events: int) -> None:
         """A signal came: its callback is run once those of this turn's events have been."""

@@ -1,1 +1,1 @@
-"""The router: who is where (`map`), who waits for what (`dispatch`), its process (`process`)."""
+"""The router: who waits for what (`ledger`), other nodes (`others`), its process (`process`)."""

@@ -1,6 +1,9 @@
 """The router as a process of its own: links in, links out; the friends' store; other nodes.
 
-May import: dispatch, friends, cluster, reactor, scoreboard, settings, wire.
+A plain message doesn't come by here: what a link's channel receives goes to the ledger, what the
+ledger sends to the channels, and `flush_all` writes at the turn's end what they have gathered.
+
+May import: ledger, others, hub, friends, cluster, reactor, scoreboard, settings, wire.
 """
 
 import os
@@ -9,18 +12,22 @@ import socket
 import struct
 import time
 from array import array
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..friends.lookups import Lookups
-from ..reactor.channel import Channel
+from ..hub.hub import Hub
+from ..reactor.channel import Channel, flush_all
 from ..reactor.loop import GONE, IN, Reactor
 from ..scoreboard import Field, Row, Scoreboard, State
 from ..settings import Settings, friends_store
-from ..wire.link import Frame, Hello
-from ..wire.message import Status, Verb
+from ..wire import nodes
+from ..wire.link import AskNodes, Frame, Hello, SeenNodes
+from ..wire.message import Messages, Order, Verb
 from ..wire.nodes import Figures
-from .dispatch import Dispatcher, Outgoing
+from .ledger import Ledger
+from .others import Others
 
 if TYPE_CHECKING:
     from ..cluster.peers import Peers
@@ -32,7 +39,7 @@ TICK = 0.1
 
 
 class RouterProcess:
-    """The links of one node's gateways, around a Dispatcher."""
+    """The links of one node's gateways, around a ledger and its hub."""
 
     def __init__(
         self,
@@ -48,16 +55,27 @@ class RouterProcess:
         self._scoreboard = scoreboard
         self._row = row
         self._links: dict[int, Channel] = {}
-        self._lookups = Lookups(reactor, friends_store(settings), settings.data, self, row)
+        self._gathering: list[Channel] = []
+        self._hub = Hub(time.monotonic, publishing=self._publishing)
+        self._looking_up = False
         reactor.add(listener.fileno(), IN, self._accept)
         reactor.every(TICK, self._tick)
-        reactor.after_turn(self._end_turn)
         self._peers: Peers | None = None
+        self._others: Others | None = None
         if settings.nats:
             from ..cluster.joining import join  # a node that is alone doesn't carry it
 
+            reactor.after_turn(self._tell)
+            reactor.after_turn(partial(flush_all, self._gathering))
             self._peers = join(settings, reactor, self)
-        self._dispatcher = Dispatcher(expected, self._peers, time.monotonic)
+            self._others = Others(self._hub, self._peers)
+            self._hub.map.changes = {}
+        else:
+            reactor.after_turn(partial(flush_all, self._gathering))
+        self._ledger = Ledger(self._hub, expected, self._others)
+        self._lookups = Lookups(
+            reactor, friends_store(settings), settings.data, self._hub, row, self._ledger.let_out
+        )
         if self._peers is not None:
             self._peers.start()
 
@@ -70,80 +88,82 @@ class RouterProcess:
         if _UCRED.unpack(credentials)[1] != os.getuid():
             connection.close()  # some other user's process
             return
-        _Link(self, self._reactor, connection)
+        _Link(self, self._reactor, connection, self._gathering)
 
-    def linked(self, hello: Hello, channel: Channel) -> None:
-        """A gateway has said who it is."""
-        if hello.gateway in self._links:  # it has made a new link before the old one was missed
-            self.lost(hello.gateway, self._links[hello.gateway])
-        self._links[hello.gateway] = channel
-        self._dispatcher.linked(hello)
-
-    def received(self, gateway: int, frame: Frame) -> None:
-        """A frame of a gateway that said Hello."""
-        self._send(self._dispatcher.received(gateway, frame))
+    def linked(self, gateway: int, channel: Channel) -> Callable[[Sequence[Frame]], None]:
+        """A gateway has said who it is; returns what takes its frames."""
+        if gateway in self._links:  # it has made a new link before the old one was missed
+            self.lost(gateway, self._links[gateway])
+        self._links[gateway] = channel
+        self._ledger.linked(gateway, channel.send)
+        return partial(self._ledger.received, gateway)
 
     def lost(self, gateway: int, channel: Channel) -> None:
         """A gateway's link broke: all its users are logged out."""
         if self._links.get(gateway) is not channel:
             return
         del self._links[gateway]
-        self._send(self._dispatcher.gone(gateway))
+        self._ledger.gone(gateway)
 
-    # what the friends' store is asked (lookups.Owner)
+    # what the friends' store is asked
 
-    @property
-    def wants_lookup(self) -> bool:
-        """Whether there's something to look up now."""
-        return self._dispatcher.wants_lookup
+    def _publishing(self) -> None:
+        """A publication has come: look things up, at the end of each turn, until none is left."""
+        if not self._looking_up:
+            self._looking_up = True
+            self._reactor.after_turn(self._look_up, first=True)
 
-    def lookup(self) -> list[tuple[bytes, bytes | None, int]]:
-        """What to look up."""
-        return self._dispatcher.lookup()
-
-    def found(self, pages: Sequence[tuple[Sequence[bytes], bool]]) -> None:
-        """The store's answers."""
-        self._send(self._dispatcher.found(pages))
-
-    def unknown(self, status: Status) -> None:
-        """The store can't answer."""
-        self._send(self._dispatcher.unknown(status))
+    def _look_up(self) -> None:
+        self._lookups.pump()
+        if rest := self._hub.rest:
+            self._reactor.again(rest)
+        if not self._hub.busy_publishing:
+            self._looking_up = False
+            self._reactor.not_after_turn(self._look_up)
 
     # what the other nodes do (cluster.LocalRouter)
 
     @property
     def remote_bytes(self) -> int:
         """Bytes of their messages that are under way here."""
-        return self._dispatcher.remote_bytes
+        return 0 if self._others is None else self._others.remote_bytes
 
     def interest(self) -> list[bytes]:
         """Who is here."""
-        return self._dispatcher.map.ids()
+        return self._hub.map.ids()
 
     def is_here(self, id: bytes) -> bool:
         """Whether `id` is."""
-        return self._dispatcher.map.find(id) is not None
+        return self._hub.map.find(id) is not None
 
     def reachable(self, gateway: int, handles: "array[int]") -> None:
         """All nodes reach these."""
-        self._send(self._dispatcher.reachable(gateway, handles))
+        self._ledger.reachable(gateway, handles)
 
     def remote(self, verb: Verb, ids: list[bytes], messages: list[bytes], ticket: int = 0) -> None:
         """Messages of theirs."""
-        self._send(self._dispatcher.remote(verb, ids, messages, ticket))
+        self._ledger.remote(Order(verb), Messages(ids, messages), ticket)
 
     def answered(self, ticket: int, count: int | None) -> None:
         """What they say of a message of ours."""
-        self._send(self._dispatcher.answered(ticket, count))
+        self._ledger.answered(ticket, count)
 
     def figures(self) -> Figures:
         """What they are told of this node."""
-        board, users = self._scoreboard, self._dispatcher.map
+        board, users = self._scoreboard, self._hub.map
         return Figures(
             users=len(users),
             connections=users.logins,
             messages=board.total(Field.MESSAGES),
             delivered=board.total(Field.DELIVERED),
+        )
+
+    def seen_nodes(self) -> SeenNodes:
+        """What is said of the cluster to who asks."""
+        there = self._peers.seen() if self._peers is not None else []
+        return SeenNodes(
+            array("Q", [round(at * 1000) for at, _ in there]),
+            [nodes.encode(said) for _, said in there],
         )
 
     def close(self) -> None:
@@ -152,44 +172,31 @@ class RouterProcess:
             self._peers.close()
         self._lookups.close()
 
-    def _send(self, outgoing: Outgoing) -> None:
-        for gateway, frame in outgoing:
-            link = self._links.get(gateway)
-            if link is not None:
-                link.send(frame)
-
-    def _end_turn(self) -> None:
-        self._lookups.pump()
-        if rest := self._dispatcher.rest:
-            self._reactor.again(rest)
-        if self._peers is not None:
-            self._tell(self._peers)
-        for link in list(self._links.values()):
-            link.flush()
-
-    def _tell(self, peers: "Peers") -> None:
+    def _tell(self) -> None:
         """Tell the other nodes what the turn has brought."""
-        dispatcher = self._dispatcher
-        concluded, dispatcher.concluded = dispatcher.concluded, []
+        peers, others, users = self._peers, self._others, self._hub.map
+        assert peers is not None
+        assert others is not None
+        concluded, others.concluded = others.concluded, []
         for ticket, count in concluded:
             peers.answer(ticket, count)
-        changes, dispatcher.map.changes = dispatcher.map.changes, {}
+        changes, users.changes = users.changes, {}
         peers.changed(changes or {})
-        self._send(dispatcher.release())
-        if dispatcher.waits and not peers.link.unwritten:
+        self._ledger.release()
+        if others.waits and not peers.link.unwritten:
             self._reactor.again(0)  # this turn's share was enough, and the kernel may take it all
 
     def _tick(self) -> None:
-        dispatcher = self._dispatcher
-        if not dispatcher.ready:
+        ledger, users = self._ledger, self._hub.map
+        if not ledger.ready:
             alive = {row[Field.NUMBER] for row in self._scoreboard.gateways()}
-            for gateway in set(dispatcher.missing) - alive:
-                self._send(dispatcher.gone(gateway))
-        self._row[Field.STATE] = State.READY if dispatcher.ready else State.STARTING
+            for gateway in set(ledger.missing) - alive:
+                ledger.gone(gateway)
+        self._row[Field.STATE] = State.READY if ledger.ready else State.STARTING
         if self._peers is not None:
             self._count(self._peers)
-        self._row[Field.USERS] = len(dispatcher.map)
-        self._row[Field.LOGINS_HELD] = dispatcher.map.logins
+        self._row[Field.USERS] = len(users)
+        self._row[Field.LOGINS_HELD] = users.logins
 
     def _count(self, peers: "Peers") -> None:
         """Put the cluster's counts on the scoreboard."""
@@ -205,20 +212,32 @@ class RouterProcess:
 
 
 class _Link:
-    """One link: nameless until its Hello."""
+    """One link: nameless until its Hello; from then on its frames are the ledger's. Who only asks
+    says none: the control process."""
 
-    def __init__(self, router: RouterProcess, reactor: Reactor, connection: socket.socket) -> None:
+    def __init__(
+        self,
+        router: RouterProcess,
+        reactor: Reactor,
+        connection: socket.socket,
+        gathering: list[Channel],
+    ) -> None:
         self._router = router
         self._gateway: int | None = None
-        self._channel = Channel(reactor, connection, self._received, self._closed)
+        self._channel = Channel(
+            reactor, connection, self._received, self._closed, gathering=gathering
+        )
 
     def _received(self, frames: list[Frame]) -> None:
-        for frame in frames:
-            if self._gateway is not None:
-                self._router.received(self._gateway, frame)
-            elif isinstance(frame, Hello):
+        for place, frame in enumerate(frames, 1):
+            if isinstance(frame, Hello):
                 self._gateway = frame.gateway
-                self._router.linked(frame, self._channel)
+                received = self._router.linked(frame.gateway, self._channel)
+                self._channel.received = received
+                received(frames[place:])
+                return
+            if isinstance(frame, AskNodes):
+                self._channel.send(self._router.seen_nodes())
 
     def _closed(self) -> None:
         if self._gateway is not None:

@@ -51,12 +51,20 @@ class RequestParser:
     """One connection's requests; see the module's head."""
 
     __slots__ = (
-        "_events", "_field_bytes", "_first", "_fruitless", "_headers", "_in_head", "_known",
-        "_limit", "_parser", "_reads_on", "_request", "_target", "between_requests",
+        "_events", "_field_bytes", "_first", "_fruitless", "_headers", "_in_head", "_keep_host",
+        "_known", "_limit", "_parser", "_reads_on", "_request", "_target", "between_requests",
     )  # fmt: skip
 
-    def __init__(self, head_limit: int = HEAD_LIMIT, known: KnownHeads | None = None) -> None:
+    def __init__(
+        self,
+        head_limit: int = HEAD_LIMIT,
+        known: KnownHeads | None = None,
+        *,
+        keep_host: bool = False,
+    ) -> None:
+        """`known` may be shared by parsers that all keep the Host header, or all don't."""
         self._limit = head_limit
+        self._keep_host = keep_host
         self._known = KnownHeads() if known is None else known
         self._events: list[Event] = []
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
@@ -166,7 +174,9 @@ class RequestParser:
                 detail = f"HTTP/{version} isn't spoken here; use HTTP/1.1."
                 raise _Refused(Refusal(505, detail))
             is_http_10 = version == "1.0"
-        host = headers.pop(b"host", b"" if is_http_10 else b",")
+        host = headers.get(b"host", b"" if is_http_10 else b",")
+        if not self._keep_host:
+            headers.pop(b"host", None)
         if b"," in host:  # none; or several, joined by what no name of a host has in it
             raise _Refused(_one_host())
         self._request = Request(method, self._target, headers, is_http_10)

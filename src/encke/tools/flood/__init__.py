@@ -16,5 +16,5 @@ little, and shares its pages with the others.
 
 It works against any server whose streams are chunked, or end with the connection.
 
-May import: errors, tools.load, tools.bench.measure; cli: typer.
+May import: errors, tools.load; cli: typer.
 """

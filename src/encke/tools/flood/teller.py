@@ -1,6 +1,6 @@
 """What a flood tells: lines for people, or JSON for programs.
 
-May import: crowd, herd, plan, tools.load, tools.bench.measure.
+May import: crowd, herd, plan, tools.load.
 """
 
 import os
@@ -8,10 +8,10 @@ import time
 
 import msgspec
 
-from ..bench.measure import busy_seconds, cpu_seconds, pss
 from ..load.kernel import listening_queues
 from ..load.screen import Rate
 from ..load.summary import Durations, durations
+from ..load.usage import busy_seconds, cpu_seconds, pss
 from .crowd import Crowd
 from .herd import Field
 from .plan import Plan

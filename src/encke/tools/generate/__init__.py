@@ -18,5 +18,5 @@ depend on the answers before it; how late it was written is told beside the answ
 
 It works against any server that takes a message as ``POST /path/{id}``.
 
-May import: errors, tools.load, tools.bench.measure, httptools; cli: typer.
+May import: errors, tools.load, httptools; cli: typer.
 """

@@ -1,0 +1,341 @@
+"""The report of ``python -m bench friends``: budgets, tables, graphs.
+
+May import: capacity, course, friends, friends_popular, friends_stage, graphs, options, report,
+stage.
+"""
+
+from collections.abc import Iterator
+
+from encke.tools.doctor import read_machine
+
+from . import capacity, graphs
+from .course import Course
+from .friends import Fastest, Options, Outcome, Results, Steady, measure, sized
+from .friends_popular import RATE, Others, Popular
+from .friends_stage import Published
+from .report import Block, Budget, Report, Section, Table, at_most, facts, none, warned
+from .stage import LINGER, Opening
+
+FULL = Options(connections=1_000_000)
+"""What the budgets are for; a smaller run is only judged by what must never be."""
+
+LOAD_BUDGET = 30.0
+"""Seconds."""
+SIZE_BUDGET = 400_000_000
+"""Bytes."""
+FASTEST_BUDGET = 0.7
+"""Deliveries a second, as a ratio to the C write loop's messages."""
+P99_BUDGET = 1_000.0
+"""Milliseconds."""
+MEMORY_BUDGET = 512
+"""Bytes a connection of all server processes, without the store's cache."""
+OTHERS_BUDGET = 2.0
+"""Others' p99 while a popular publisher publishes, as a ratio to what it is else."""
+
+TITLE = "Publishing to friends"
+
+_METHOD = (
+    (
+        "All processes share all cores: server, clients (`encke flood`), publishers (`encke "
+        "generate --publish --ndjson`), and what watches. Who publishes is drawn from all users, "
+        "online or not, each as often as any other; who is online was drawn likewise."
+    ),
+    (
+        "Each delivery is compared with the graph, as it is in the file that was loaded: which "
+        "streams a publication must come to is not asked of the server or its store. Each "
+        "publication has a random key of 63 bits. The clients keep for each stream how many came "
+        "and the sum of their keys, and both must be what the graph says: a message that is "
+        "missing, doubled or astray changes the sums."
+    ),
+    (
+        "A ratio to the C write loop is that of deliveries to messages that it writes (60 bytes, "
+        "each by one write) to as many sockets, with as many processes as it takes to hold them, "
+        "round by round, without doing anything else; `encke flood` reads them, as from the "
+        "server. Both are timed from the first message until the last has come."
+    ),
+    (
+        f"Others' messages are {RATE:,.0f} a second, to random ones of users who have no friends "
+        "and are no subscribers of the popular publisher; by NDJSON."
+    ),
+)
+
+
+def run(options: Options, course: Course) -> Report:
+    """Publishing in the article's graph: loading it, fan-out, a popular publisher; a report.
+
+    Every delivery is compared with the graph. It leaves a folder with README.md, graphs and
+    results.json. With --quick and without --report nothing is kept.
+
+    Exit code 1 if somebody got what wasn't due, or didn't get what was; if a message was refused,
+    or a stream closed.
+    """
+    bounds = capacity.bounds(read_machine())
+    options = sized(options, bounds)
+    return report(measure(options, bounds, course), options, course.notices)
+
+
+def report(outcome: Outcome, options: Options, notices: list[str]) -> Report:
+    """What was found."""
+    results = outcome.results
+    parts = [Section("The graph, and loading it", _stores(results))]
+    if results.fastest is not None:
+        parts.append(Section("As fast as they can", _fastest(results.fastest, outcome)))
+    if results.steady is not None:
+        parts.append(Section("At a given rate", _steady(results.steady, outcome)))
+    if results.popular is not None:
+        parts.append(Section("A popular publisher", _popular(results.popular, outcome)))
+    wrong = "Somebody didn't get what was due, or got something else."
+    return Report(
+        benchmark="friends",
+        title=f"{results.graph.users:,} users, {results.graph.subscriptions:,} subscriptions",
+        summary=" ".join(_summary(results)),
+        options=options,
+        notices=notices,
+        results=results,
+        budgets=list(budgets(results, options)),
+        sections=[*parts, Section("How it was measured", [*_METHOD, *warned(results.log)])],
+        log=[sample for part in outcome.samples.values() for sample in part],
+        fault=wrong if results.faulty else "",
+    )
+
+
+# ---- budgets -----------------------------------------------------------------------------
+
+
+def budgets(results: Results, options: Options) -> Iterator[Budget]:
+    """What was promised, and what was found."""
+    graph = options.users >= FULL.users and options.friends >= FULL.friends
+    sqlite = results.stores[0]
+    loaded = f"{sqlite.subscriptions:,} subscriptions loaded into SQLite"
+    yield at_most(loaded, sqlite.seconds, LOAD_BUDGET, "{:.1f} s", judged=graph)
+    yield at_most("on disk", sqlite.bytes / 1e6, SIZE_BUDGET / 1e6, "{:,.0f} MB", judged=graph)
+    if (fastest := results.fastest) is not None:
+        full = graph and options.online >= FULL.online
+        yield Budget(
+            f"deliveries of random users' publications, {fastest.opening.streams:,} online, as "
+            "fast as they can : C write loop",
+            f"{fastest.ratio:.2f} by the clock, {fastest.cpu_ratio:.2f} by the server's CPU time",
+            f">= {FASTEST_BUDGET}",
+            fastest.ratio >= FASTEST_BUDGET if full and fastest.loops else None,
+        )
+        yield _right(fastest.published)
+    if results.steady is not None:
+        yield from _steady_budgets(results.steady, options, graph)
+    if (popular := results.popular) is not None:
+        full = options.subscribers >= FULL.subscribers and options.online >= FULL.online
+        what = (
+            f"others' p99 while somebody with {popular.subscribers:,} subscribers, "
+            f"{popular.online:,} of them online, publishes : before"
+        )
+        yield at_most(what, popular.ratio, OTHERS_BUDGET, "{:.1f}", judged=full)
+        yield none("wrong among these", "; ".join(str(wrong) for wrong in popular.wrongs if wrong))
+    yield none("publications refused", results.refused)
+    yield none("streams closed", results.closed)
+
+
+def _steady_budgets(it: Steady, options: Options, graph: bool) -> Iterator[Budget]:
+    full = graph and it.opening.streams >= FULL.connections
+    long = full and options.rate >= FULL.rate and options.minutes >= FULL.minutes
+    yield Budget(
+        f"publications of random users, {it.opening.streams:,} online",
+        f"{it.published.rate:,.0f}/s for {it.published.seconds:,.0f} s",
+        f">= {FULL.rate:,.0f}/s for {FULL.minutes * 60:,.0f} s",
+        it.published.rate >= FULL.rate if long else None,
+    )
+    yield at_most("their latency, p99", it.seen.latency.p99, P99_BUDGET, "{:,.1f} ms", judged=long)
+    memory, cache = it.opening.bytes_a_stream, max(0, it.router_after - it.router_before)
+    yield Budget(
+        "user space a connection, all server processes",
+        f"{memory:,.0f} bytes; the store's cache {cache / 1e6:,.1f} MB in all",
+        f"<= {MEMORY_BUDGET} bytes, and the cache",
+        memory <= MEMORY_BUDGET if full else None,
+    )
+    yield _right(it.published)
+
+
+def _right(it: Published) -> Budget:
+    what = f"of {it.deliveries:,} deliveries, compared with the graph"
+    return Budget(what, str(it.wrong), "0", not it.wrong)
+
+
+# ---- sections ----------------------------------------------------------------------------
+
+
+def _summary(results: Results) -> Iterator[str]:
+    graph, sqlite = results.graph, results.stores[0]
+    yield (
+        f"{graph.users:,} users with {graph.subscriptions:,} subscriptions, Barabási and Albert's "
+        f"graph, were loaded into SQLite in {sqlite.seconds:.1f} s: {sqlite.bytes / 1e6:,.0f} MB."
+    )
+    if results.fastest is not None:
+        it = results.fastest.published
+        yield (
+            f"With {results.fastest.opening.streams:,} of them online, random users published "
+            f"{it.rate:,.0f} messages a second, of which **{it.delivery_rate:,.0f} a second** were "
+            f"delivered."
+        )
+    if results.steady is not None:
+        it, seen = results.steady.published, results.steady.seen
+        yield (
+            f"With {results.steady.opening.streams:,} online, {it.rate:,.0f} publications a second "
+            f"made {it.delivery_rate:,.0f} deliveries, which took {seen.latency.p50:.1f} ms (p50), "
+            f"{seen.latency.p99:.1f} ms (p99)."
+        )
+    if results.popular is not None:
+        popular = results.popular
+        yield (
+            f"A message to {popular.subscribers:,} subscribers, {popular.online:,} of whom were "
+            f"online, came first after {popular.alone.arrivals.min:,.1f} ms, last after "
+            f"{popular.alone.arrivals.max:,.0f} ms."
+        )
+
+
+def _stores(results: Results) -> list[Block]:
+    first = results.stores[0]
+    rows = [
+        (
+            it.store,
+            f"{it.subscriptions:,}",
+            f"{it.seconds:.1f} s",
+            f"{it.subscriptions / it.seconds:,.0f}",
+            f"{it.bytes / 1e6:,.0f} MB",
+            f"{it.bytes / max(1, it.subscriptions):.0f}",
+            f"{it.lookup_us:,.0f} µs",
+            f"{it.seconds / first.seconds:.2f}",
+        )
+        for it in results.stores
+    ]
+    columns = (
+        "", "subscriptions", "loaded in", "a second", "on disk", "bytes each", "a lookup",
+        "time : SQLite",
+    )  # fmt: skip
+    made = results.graph.seconds
+    took = f"It took {made:.1f} s to make and write. " if made else ""
+    said = (
+        f"The graph has {results.graph.subscriptions:,} subscriptions of "
+        f"{results.graph.users:,} users: who is newer is subscribed to who is older. {took}"
+        "A lookup is one user's subscribers, by a program of one thread; the server asks for "
+        "many at once."
+    )
+    return [
+        said,
+        Table(columns, rows),
+    ]
+
+
+def _fastest(it: Fastest, outcome: Outcome) -> list[Block]:
+    rate, us = it.published.delivery_rate, it.published.server_us
+    loops = [*zip(("before", "after"), it.loops, strict=False)]
+    if it.small_loop is not None:
+        loops.append(("what one can hold", it.small_loop))
+    floor = [("Encke", f"{rate:,.0f}", f"{us:.1f} µs", "")]
+    for when, loop in loops:
+        name = f"C write loop to {loop.streams:,}, processes: {loop.processes}, {when}"
+        ratio = f"{rate / loop.rate:.2f}, {loop.us / us:.2f}"
+        floor.append((name, f"{loop.rate:,.0f}", f"{loop.us:.1f} µs", ratio))
+    return [
+        facts(*_rows(it.opening, it.published)),
+        Table(("", "messages/s", "CPU a message", "Encke : it, clock, CPU"), floor),
+        _shares(it.published),
+        graphs.over_time("fastest", outcome.samples["fastest"], TITLE),
+    ]
+
+
+def _steady(it: Steady, outcome: Outcome) -> list[Block]:
+    late = f"written later than due (gathered for {LINGER:g} ms), p99"
+    title = f"From publishing to arrival, {it.opening.streams:,} streams"
+    return [
+        facts(
+            *_rows(it.opening, it.published),
+            ("router's process before the first publication", f"{it.router_before / 1e6:.1f} MB"),
+            ("behind the last one", f"{it.router_after / 1e6:.1f} MB"),
+            (late, f"{it.published.lag.p99:.1f} ms"),
+        ),
+        _shares(it.published),
+        *graphs.latencies("steady-latency", it.seen.latency, title),
+        graphs.over_time("steady", outcome.samples["steady"], TITLE),
+    ]
+
+
+def _rows(opening: Opening, it: Published) -> Iterator[tuple[str, str]]:
+    yield "streams", f"{opening.streams:,}"
+    yield "until all were open", f"{opening.seconds:.1f} s"
+    yield "user space a connection, all server processes", f"{opening.bytes_a_stream:,.0f} bytes"
+    yield "publications", f"{it.publications:,}"
+    yield "publications/s", f"{it.rate:,.0f}"
+    yield "deliveries", f"{it.deliveries:,}; says the server: {it.claimed:,}"
+    yield "deliveries a publication", f"{it.deliveries / it.publications:.2f}"
+    yield "until all had come", f"{it.seconds:.1f} s"
+    yield "deliveries/s", f"{it.delivery_rate:,.0f}"
+    yield "compared with the graph", str(it.wrong)
+    for name in ("server", "flood", "generate", "others"):
+        yield f"{name}, cores", f"{getattr(it.cost, name) / it.cost.seconds:.2f}"
+
+
+def _shares(it: Published) -> Table:
+    """Where CPU time goes."""
+
+    def row(name: str, user: float, system: float) -> tuple[str, ...]:
+        each = (user, system, user + system)
+        return (
+            name,
+            *(f"{seconds / it.deliveries * 1e6:.2f}" for seconds in each),
+            f"{(user + system) / it.publications * 1e6:.2f}",
+            f"{(user + system) / it.cost.seconds:.2f}",
+        )
+
+    rows = [row(share.name, share.user, share.system) for share in it.shares]
+    generate = it.cost.generate
+    rows.append(
+        (
+            "generate", "", "", f"{generate / it.deliveries * 1e6:.2f}",
+            f"{generate / it.publications * 1e6:.2f}", f"{generate / it.cost.seconds:.2f}",
+        )
+    )  # fmt: skip
+    return Table(
+        ("CPU", "user, µs a delivery", "kernel", "both", "both, a publication", "cores"), rows
+    )
+
+
+def _popular(it: Popular, outcome: Outcome) -> list[Block]:
+    alone, meanwhile = it.alone, it.meanwhile
+    count = len(meanwhile.publications)
+    answered = sum(each.seconds for each in meanwhile.publications) / max(1, count)
+    delivered = sum(each.delivered for each in meanwhile.publications)
+    rows = [
+        ("subscribers", f"{it.subscribers:,}", ""),
+        ("of them online", f"{it.online:,}", ""),
+        ("messages", "1", f"{count}"),
+        ("delivered, says the server", f"{alone.answered.delivered:,}", f"{delivered:,}"),
+        *(
+            (name, *(f"{getattr(its, of):,.1f} ms" for its in (alone.arrivals, meanwhile.arrivals)))
+            for name, of in (("first arrival", "min"), ("median", "p50"), ("last arrival", "max"))
+        ),
+        ("answered after", f"{alone.answered.seconds * 1e3:,.0f} ms", f"{answered * 1e3:,.0f} ms"),
+        ("compared with the graph", str(alone.wrong), str(meanwhile.wrong)),
+    ]
+    before, during = it.before, meanwhile.others
+    return [
+        facts(*rows, of=("the publisher's messages", "alone", "one by one, beside others'")),
+        "In the second column the first and the last arrival are those of all messages together.",
+        facts(
+            _others("before", before),
+            _others("while they publish", during),
+            of=("others' messages", "number", "a second", "p50", "p90", "p99", "max", "wrong"),
+        ),
+        *graphs.latencies("others-before", before.seen.latency, "Others' messages, before"),
+        *graphs.latencies("others-while", during.seen.latency, "Others' messages, meanwhile"),
+        graphs.over_time("popular", outcome.samples["popular"], TITLE),
+    ]
+
+
+def _others(name: str, it: Others) -> tuple[str, ...]:
+    latency = it.seen.latency
+    durations = (latency.p50, latency.p90, latency.p99, latency.max)
+    return (
+        name,
+        f"{it.messages:,}",
+        f"{it.rate:,.0f}",
+        *(f"{duration:,.2f} ms" for duration in durations),
+        str(it.wrong),
+    )

@@ -1,0 +1,140 @@
+"""What a connection takes, beside nchan; what a user takes.
+
+Memory is PSS, summed over all of a server's processes: before any connection, with
+all streams open, and after messages have gone through them. The kernel's memory for
+a socket (~5 KB) is not in it; it is the same for every server.
+
+May import: clients, contestants, course, map_memory, options, report, servers.
+"""
+
+from pathlib import Path
+from typing import Annotated, Self
+
+import msgspec
+from msgspec import Meta
+
+from . import options
+from .clients import compiled, herds
+from .contestants import ENCKE_ONE, ENCKE_TWO, NCHAN, Contestant, on_one_core, present
+from .course import Course
+from .map_memory import MapMemory
+from .report import Report, Section, Table, verdict
+from .servers.processes import Cores, child
+
+MAP_BUDGET = 200
+"""Bytes a user in the router's map, at most."""
+
+PATHS = ("/test/", "/events/")
+
+
+class Options(options.Options, frozen=True, kw_only=True):
+    """Of `memory`."""
+
+    streams: options.Streams = 10_000
+    seconds: float = 3.0
+    """How long messages are sent before the last reading."""
+    senders: int = 256
+    users: Annotated[int, Meta(ge=1, description="Users in the router's map.")] = 1_000_000
+
+    def quick(self) -> Self:
+        return msgspec.structs.replace(self, streams=200, seconds=0.2, senders=16, users=10_000)
+
+
+class Sample(msgspec.Struct):
+    """One server with one kind of stream; bytes of PSS for each process."""
+
+    contestant: str
+    path: str
+    streams: int
+    empty: list[int]
+    opened: list[int]
+    messages: int
+    used: list[int]
+
+    @property
+    def bytes_a_stream(self) -> float:
+        """Growth from empty to all streams open, for each stream."""
+        return (sum(self.opened) - sum(self.empty)) / self.streams
+
+
+class Results(msgspec.Struct):
+    """All samples."""
+
+    samples: list[Sample]
+    map: MapMemory
+
+
+def run(options: Options, course: Course) -> Report:
+    """Memory a connection, beside nchan; and a user in the router's map."""
+    samples = []
+    with on_one_core(course) as cores:
+        with compiled("load") as programs:
+            for contestant in present(course, options.streams, ENCKE_TWO, ENCKE_ONE, NCHAN):
+                for path in PATHS:
+                    course.done(f"{contestant.name}, {path}: {options.streams:,} streams")
+                    samples.append(_sample(options, programs, cores, contestant, path))
+        course.done(f"router's map: {options.users:,} users")
+        with child("map_memory", str(options.users), cores.server) as process:
+            results = Results(samples, process.hear(MapMemory))
+    return Report(
+        benchmark="memory",
+        options=options,
+        notices=course.notices,
+        results=results,
+        sections=_sections(results, options),
+    )
+
+
+def _sample(
+    options: Options, programs: Path, cores: Cores, contestant: Contestant, path: str
+) -> Sample:
+    with contestant.start(cores.server, options.streams) as server:
+        empty = server.settled_memory()
+        with herds(programs, server.port, cores.load, options.streams) as clients:
+            for herd, size in clients:
+                herd.open(size, path)
+            opened = server.settled_memory()
+            sent = clients[0][0].post(options.seconds, options.senders, 1, "/send/")
+            used = server.settled_memory()
+    return Sample(
+        contestant=contestant.name,
+        path=path,
+        streams=options.streams,
+        empty=list(empty.values()),
+        opened=list(opened.values()),
+        messages=sent.received,
+        used=list(used.values()),
+    )
+
+
+def _sections(results: Results, options: Options) -> list[Section]:
+    columns = (
+        "server", "streams", "processes", "empty", "open", "bytes a stream", "after messages",
+        "messages",
+    )  # fmt: skip
+    servers = [
+        (
+            sample.contestant,
+            sample.path + "…",
+            len(sample.opened),
+            f"{sum(sample.empty) / 2**20:.1f} MB",
+            f"{sum(sample.opened) / 2**20:.1f} MB",
+            f"{sample.bytes_a_stream:,.0f}",
+            f"{sum(sample.used) / 2**20:.1f} MB",
+            sample.messages,
+        )
+        for sample in results.samples
+    ]
+    users, memory = results.map.users, results.map.bytes
+    each = memory / users
+    row = (
+        f"{users:,}", f"{memory / 2**20:.0f} MB", f"{each:.0f}", f"<= {MAP_BUDGET}",
+        verdict(each <= MAP_BUDGET),
+    )  # fmt: skip
+    title = f"Memory of all server processes (PSS), {options.streams:,} streams"
+    return [
+        Section(title, [Table(columns, servers)]),
+        Section(
+            "Router's map", [Table(("users", "memory", "bytes a user", "budget", "verdict"), [row])]
+        ),
+    ]

@@ -1,0 +1,38 @@
+"""What a benchmark is told: a struct of options, of which the command line is made.
+
+A field with a Meta is an option of the command line, and msgspec checks what is given for it.
+
+May import: nothing of Encke.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Self, get_args
+
+import msgspec
+from msgspec import Meta
+from msgspec.structs import FieldInfo
+
+Streams = Annotated[int, Meta(ge=1, description="Open streams.")]
+Rounds = Annotated[int, Meta(ge=1, description="How often each contestant has its turn.")]
+Minutes = Annotated[float, Meta(ge=0.01, description="How long messages are sent.")]
+Rate = Annotated[float, Meta(ge=1, description="Messages a second.")]
+Connections = Annotated[
+    int,
+    Meta(ge=0, description="Streams. 0: as many as this machine can hold, at most 1,000,000."),
+]
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of a benchmark."""
+
+    def quick(self) -> Self:
+        """The same as a smoke run of some seconds."""
+        return self
+
+
+def flags(kind: type[Options]) -> Iterator[tuple[FieldInfo, Meta]]:
+    """The fields that are options, with what is said of them."""
+    for field in msgspec.structs.fields(kind):
+        for meta in get_args(field.type)[1:]:
+            if isinstance(meta, Meta):
+                yield field, meta

@@ -1,0 +1,157 @@
+"""The load tools that users have, `encke flood` and `encke generate`, as processes.
+
+    with flood("--url", url, "--connections", "10000", "--verify") as clients:
+        clients.until(lambda figures: figures.event == "connected")
+        with generate(url, "--rate", "1000", "--duration", "60") as sender:
+            last = sender.result(90)
+
+Settings of ours (ENCKE_*) are left out. What a tool says is read by a thread as it comes, so
+that it never waits for us. It's ended when its block is left, however it's left.
+
+May import: servers, tools.flood.teller, tools.generate.teller.
+"""
+
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import IO, Generic, TypeVar
+
+import msgspec
+
+from encke.tools.flood.teller import Figures as Flooded
+from encke.tools.generate.teller import Figures as Generated
+
+from .servers.encke import environment_of_ours
+from .servers.processes import BenchError, NotInTime, running
+
+__all__ = ["F", "Flooded", "Generated", "Tool", "flood", "generate"]
+
+F = TypeVar("F", Flooded, Generated)
+
+PATIENCE = 60.0
+"""Seconds that they may take to end: the kernel closes up to a million sockets of each."""
+
+NEVER = 3600.0
+"""Seconds between two lines: what is told costs time, since each process's memory is read."""
+
+
+class Tool(Generic[F]):
+    """A running ``encke flood --json`` or ``encke generate --json``."""
+
+    def __init__(
+        self, process: "subprocess.Popen[bytes]", kind: type[F], name: str, complaints: IO[bytes]
+    ) -> None:
+        self.process = process
+        self.pid = process.pid
+        self.last: F | None = None
+        """What it has said last, of what was waited for."""
+        self._name = name
+        self._complaints = complaints
+        self._decoder: msgspec.json.Decoder[F] = msgspec.json.Decoder(kind)
+        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._read, name=name, daemon=True)
+        self._thread.start()
+
+    def until(self, condition: Callable[[F], bool], seconds: float = PATIENCE) -> F:
+        """The first that it says that fulfils `condition`.
+
+        Raises NotInTime if it takes longer, or BenchError if it ends before.
+        """
+        give_up = time.monotonic() + seconds
+        while True:
+            try:
+                line = self._lines.get(timeout=max(0.0, give_up - time.monotonic()))
+            except queue.Empty:
+                last = f"said last: {self.last.event}" if self.last else "said nothing"
+                raise NotInTime(
+                    f"{self._name} took longer than {seconds:g} s; {last}. {self.complaints}"
+                ) from None
+            if not line:
+                self._lines.put(line)  # for who asks again
+                raise BenchError(f"{self._name} has ended before its time. {self.complaints}")
+            try:
+                self.last = self._decoder.decode(line)
+            except msgspec.MsgspecError as error:
+                raise BenchError(f"{self._name} said {line!r}: {error}") from None
+            if condition(self.last):
+                return self.last
+
+    def cut(self) -> None:
+        """Of a flood: cut all streams at once, and open them again; events cut and back."""
+        self.process.send_signal(signal.SIGUSR1)
+
+    def result(self, seconds: float = PATIENCE) -> F:
+        """Its last line, once it has ended by itself. Raises BenchError."""
+        last = self.until(lambda figures: figures.event == "end", seconds)
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(PATIENCE)
+        return last
+
+    def end(self) -> F:
+        """End it in order (Ctrl-C); its last line. Raises BenchError."""
+        self.process.send_signal(signal.SIGINT)
+        return self.result()
+
+    @property
+    def complaints(self) -> str:
+        """The last of what it has complained of."""
+        self._complaints.seek(0)
+        return self._complaints.read()[-2000:].decode(errors="replace")
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.put(line)
+        self._lines.put(b"")
+
+    def join(self) -> None:
+        """End it, whatever it says."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        self._thread.join(PATIENCE)
+
+
+def flood(
+    *arguments: str, every: float = NEVER, own_session: bool = True
+) -> AbstractContextManager[Tool[Flooded]]:
+    """``encke flood --json``; `arguments` as on its command line.
+
+    It tells how it stands `every` so many seconds; `own_session`: see processes.started.
+    """
+    return _tool(Flooded, "flood", arguments, every, own_session)
+
+
+def generate(
+    url: str, *arguments: str, every: float = NEVER, own_session: bool = True
+) -> AbstractContextManager[Tool[Generated]]:
+    """The same of ``encke generate --json``, to the server `url`."""
+    return _tool(Generated, "generate", ("--to", url, *arguments), every, own_session)
+
+
+@contextmanager
+def _tool(
+    kind: type[F], name: str, arguments: tuple[str, ...], every: float, own_session: bool
+) -> Iterator[Tool[F]]:
+    command = [sys.executable, "-m", "encke", name, *arguments, "--json", "--every", f"{every}"]
+    environment = environment_of_ours()
+    with (
+        tempfile.TemporaryFile() as complaints,
+        running(
+            command, environment=environment, log=complaints.fileno(), own_session=own_session
+        ) as process,
+    ):
+        tool = Tool(process, kind, f"encke {name}", complaints)
+        try:
+            yield tool
+        finally:
+            tool.join()

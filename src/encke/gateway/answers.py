@@ -1,0 +1,80 @@
+"""What senders are told, as bytes: each answer is made once a second, however many get it.
+
+Pure, but for the date. Invariant: what is kept is of this second.
+"""
+
+import time
+
+from ..wire.response import problem, response
+from .routes import Problem
+
+Outcome = tuple[int, bool | None, bool]
+"""Connections that got a message; whether it was handed on to other nodes, None if there's nothing
+to say of that; whether the connection ends with this answer."""
+
+
+class Delivered(dict[Outcome, bytes]):
+    """The answers to single messages, by what became of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.date = b""
+
+    def __missing__(self, outcome: Outcome) -> bytes:
+        connections, forwarded, close = outcome
+        known = b""
+        if forwarded is not None:
+            known = b', "forwarded": true' if forwarded else b', "forwarded": false'
+        body = b'{"delivered": %d%b}' % (connections, known)
+        data = self[outcome] = response(200, body, date=self.date, close=close)
+        return data
+
+
+class Answers:
+    """The answers of one gateway; `tick` it once a second."""
+
+    def __init__(self) -> None:
+        self.delivered = Delivered()
+        """`delivered[outcome]`: what the sender of a single message is told."""
+        self._refusals: dict[tuple[Problem, bool], bytes] = {}
+        self.tick()
+
+    def tick(self) -> None:
+        """A second may have passed: date the answers anew."""
+        self.date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime()).encode()
+        self.delivered.clear()
+        self.delivered.date = self.date
+        self._refusals.clear()
+
+    def accepted(
+        self, accepted: int, delivered: int, forwarded: int | None, *, close: bool
+    ) -> bytes:
+        """What the sender of an NDJSON body is told."""
+        more = b"" if forwarded is None else b', "forwarded": %d' % forwarded
+        body = b'{"accepted": %d, "delivered": %d%b}' % (accepted, delivered, more)
+        return response(200, body, date=self.date, close=close)
+
+    def refused(
+        self,
+        why: Problem,
+        *,
+        close: bool,
+        head_only: bool = False,
+        more: dict[str, int] | None = None,
+    ) -> bytes:
+        """What is told instead; `more` adds members."""
+        plain = not head_only and more is None
+        known = self._refusals.get((why, close)) if plain else None
+        if known is None:
+            known = problem(
+                why.status,
+                why.detail,
+                date=self.date,
+                headers=why.headers,
+                close=close,
+                head_only=head_only,
+                more=more,
+            )
+            if plain:
+                self._refusals[why, close] = known
+        return known

@@ -1,0 +1,223 @@
+"""The far end of the port: the router is a process of its own, over a link.
+
+What is asked during a turn gathers here and leaves at its end as one frame of a kind.
+When the link breaks, senders whose messages were under way are told that they
+failed; the link is made anew at the next tick, and everyone is logged in again in
+bulk. The router says READY once all gateways have done so, and only then are
+messages taken again.
+
+Invariants: frames leave in the order LOGIN, LOGOUT, SEND, so that who logs in and goes
+within a turn ends up logged out; and a row that was freed and taken within one logged in,
+since a LOGOUT ends its own generation only. `full` bounds what is under way.
+
+May import: port, reactor, wire.
+"""
+
+import socket
+from array import array
+from collections.abc import Mapping
+from itertools import chain
+from types import MappingProxyType
+
+import msgspec
+
+from ..reactor.channel import Channel
+from ..reactor.loop import Reactor
+from ..wire.link import (
+    Ack,
+    Deliver,
+    Frame,
+    Hello,
+    LoggedIn,
+    Login,
+    Logout,
+    Ready,
+    Result,
+    Send,
+    Synced,
+)
+from ..wire.message import OVERHEAD, SEND, Messages, Order, Verb
+from .port import Holder, Sender, targets, tell
+
+CUT = 1024 * 1024
+"""Bytes of messages after which a SEND leaves before the turn's end."""
+
+READ_SIZE = 1536 * 1024
+"""Bytes read of the router in a turn: some 30,000 short messages. The more a turn has, the more
+of them share a write, as with senders' NDJSON (requests.BULK_SIZE); but all else waits for it."""
+
+LOGINS_A_FRAME = 10_000
+"""Logins after a new link are cut into frames of so many."""
+
+_SENT = Messages([], [])
+
+
+class _Batch(msgspec.Struct):
+    """A SEND that gathers, or is under way: who sent how many of its messages."""
+
+    order: Order
+    senders: list[tuple[Sender, int]]
+    messages: Messages
+    size: int
+
+
+class FarRouter:
+    """A port.Router over a Unix socket."""
+
+    users = 0
+    counts: Mapping[int, int] = MappingProxyType({})
+
+    def __init__(self, reactor: Reactor, path: str, gateway: int, window: int) -> None:
+        self._reactor = reactor
+        self._path = path
+        self._gateway = gateway
+        self._window = window
+        self._channel: Channel | None = None
+        self._next_batch = 0
+        self._gathering: dict[Order, _Batch] = {}
+        self._under_way: dict[int, _Batch] = {}
+        self._bytes_under_way = 0
+        self.full = False
+        self._login_ids: list[bytes] = []
+        self._login_handles = array("Q")
+        self._logout_handles = array("Q")
+        self.available = False
+        self.holder: Holder
+
+    def login(self, handle: int, id: bytes) -> None:
+        if self._channel is not None:
+            self._login_handles.append(handle)
+            self._login_ids.append(id)
+
+    def logout(self, handle: int) -> None:
+        if self._channel is not None:
+            self._logout_handles.append(handle)
+
+    def send(self, sender: Sender, messages: Messages, order: Order = SEND) -> None:
+        if not self.available:
+            sender.failed(len(messages))
+            return
+        data = messages.data
+        size = sum(map(len, data)) + OVERHEAD * len(data)
+        batch = self._gathering.get(order)
+        if batch is None:
+            batch = _Batch(order, [(sender, len(data))], messages, size)
+            self._gathering[order] = batch
+        else:
+            batch.senders.append((sender, len(data)))
+            batch.messages.to += messages.to
+            batch.messages.data += data
+            batch.size += size
+        self._bytes_under_way += size
+        self.full = self._bytes_under_way >= self._window
+        if batch.size >= CUT:
+            self._send_gathered(order)
+
+    def flush(self) -> None:
+        channel = self._channel
+        if channel is None:
+            return
+        if self._login_handles:
+            channel.send(Login(self._login_handles, self._login_ids))
+            self._login_handles, self._login_ids = array("Q"), []
+        if self._logout_handles:
+            channel.send(Logout(self._logout_handles))
+            self._logout_handles = array("Q")
+        for order in tuple(self._gathering):
+            self._send_gathered(order)
+        if channel.frames:
+            channel.flush()
+
+    def tick(self) -> None:
+        if self._channel is None:
+            self._connect()
+
+    def _send_gathered(self, order: Order) -> None:
+        assert self._channel is not None
+        batch = self._gathering.pop(order)
+        number = self._next_batch = (self._next_batch + 1) & 0xFFFFFFFF
+        lanes = array("I")
+        if order.verb is Verb.PUBLISH:
+            for sender, messages in batch.senders:
+                lanes.extend([sender.lane] * messages)
+        self._channel.send(Send(number, batch.messages, order, lanes))
+        batch.messages = _SENT  # the frame has them
+        self._under_way[number] = batch
+
+    def _connect(self) -> None:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.setblocking(False)
+            connection.connect(self._path)
+        except OSError:
+            connection.close()  # the supervisor is about to start a router, or to end
+            return
+        channel = self._channel = Channel(
+            self._reactor, connection, self._received, self._lost, READ_SIZE
+        )
+        channel.send(Hello(self._gateway))
+        handles, ids = array("Q"), []
+        for handle, id in self.holder.logins():
+            handles.append(handle)
+            ids.append(id)
+            if len(ids) == LOGINS_A_FRAME:
+                channel.send(Login(handles, ids))
+                handles, ids = array("Q"), []
+        if ids:
+            channel.send(Login(handles, ids))
+        channel.send(Synced())
+
+    def _received(self, frames: list[Frame]) -> None:
+        channel = self._channel
+        assert channel is not None
+        for frame in frames:
+            if isinstance(frame, Deliver):
+                handles = frame.handles
+                usual = len(handles) == len(frame.counts)  # nobody has several connections here
+                _, missed = self.holder.deliver(
+                    frame.messages, handles if usual else targets(frame.counts, handles)
+                )
+                names = array("I", chain.from_iterable(missed.items()))
+                channel.send(Ack(frame.batch, names))  # leaves after the turn's writes
+            elif isinstance(frame, Result):
+                self._settle(frame)
+            elif isinstance(frame, LoggedIn):
+                self.holder.logged_in(frame.handles)
+            elif isinstance(frame, Ready):
+                self.available = True
+        if self.full and self._bytes_under_way < self._window:
+            self._make_room()
+
+    def _settle(self, frame: Result) -> None:
+        batch = self._under_way.pop(frame.batch, None)
+        if batch is None:
+            return  # sent before the link broke: it has failed
+        self._bytes_under_way -= batch.size
+        start, counts, statuses = 0, frame.counts, frame.statuses
+        for sender, messages in batch.senders:
+            end = start + messages
+            if statuses:  # not all is OK, or it's a node in a cluster
+                tell(sender, counts[start:end], statuses[start:end], 1)
+            elif messages == 1:
+                sender.settled(1, counts[start], 1)
+            else:
+                sender.settled(messages, sum(counts[start:end]), messages)
+            start = end
+
+    def _lost(self) -> None:
+        """The router died: what was under way has failed, what was gathering too."""
+        self._channel = None
+        self.available = False
+        batches = [*self._under_way.values(), *self._gathering.values()]
+        self._under_way, self._gathering = {}, {}
+        self._bytes_under_way = 0
+        self._login_handles, self._login_ids = array("Q"), []
+        self._logout_handles = array("Q")
+        for batch in batches:
+            for sender, messages in batch.senders:
+                sender.failed(messages)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        self.full = False
+        self.holder.resume()

@@ -1,0 +1,163 @@
+"""The near end of the port: the router is a hub in the gateway's own process, on a node with one
+gateway.
+
+Most messages are delivered, and their senders told, before `send` returns. What a turn has no room
+for, and all that is published, goes through the hub as it does far away; each of its deliveries is
+settled as soon as it was queued, or at the turn's end, once written, if it's a page of a large
+publication: its pace goes by how long that takes.
+
+Invariant: messages of a sender stay in order: as long as any wait, those that come go behind them.
+
+May import: port, hub, friends, reactor, scoreboard, settings, wire.message.
+"""
+
+import time
+from array import array
+from itertools import chain
+
+from ..friends.lookups import Lookups
+from ..hub.hub import Delivery, Hub, Sent
+from ..hub.limits import NEAR_A_TURN
+from ..reactor.loop import Reactor
+from ..scoreboard import Field
+from ..settings import Settings, friends_store
+from ..wire.message import OVERHEAD, SEND, Messages, Order, Verb
+from .port import Holder, Sender, targets, tell
+
+HERE = "this gateway"
+"""The origin of all that the hub is given."""
+
+
+class _Sent(Sent, kw_only=True):
+    """What a sender sent together, as far as it has to wait."""
+
+    sender: Sender
+    size: int
+    """Bytes that it counts for, of those under way."""
+
+
+class NearRouter:
+    """A port.Router around a hub of its own."""
+
+    available = True
+
+    def __init__(self, reactor: Reactor, settings: Settings) -> None:
+        self._reactor = reactor
+        self._hub = Hub(time.monotonic, under_way=NEAR_A_TURN)
+        self._map = self._hub.map
+        self._find = self._map.find
+        self._room = NEAR_A_TURN  # handles that this turn may still write to, where it's asked
+        self._heard = False
+        self._busy = False  # the hub has something
+        self._queued = False  # it has messages that wait
+        self._written: list[tuple[Delivery, dict[int, int]]] = []  # this turn, missed; not settled
+        self.counts: dict[int, int] = dict.fromkeys(
+            (Field.SUBSCRIBERS_READ, Field.LOOKUPS_FAILED), 0
+        )
+        self._lookups = Lookups(
+            reactor,
+            friends_store(settings),
+            settings.data,
+            self._hub,
+            self.counts,
+            self._let_out,
+        )
+        self._window = settings.window
+        self._bytes_under_way = 0  # of what the hub was given
+        self.full = False
+        self.holder: Holder
+
+    @property
+    def users(self) -> int:
+        return len(self._map)
+
+    def login(self, handle: int, id: bytes) -> None:
+        self._map.login(id, handle)
+        self.holder.logged_in((handle,))
+
+    def logout(self, handle: int) -> None:
+        self._map.logout(handle)
+
+    def send(self, sender: Sender, messages: Messages, order: Order = SEND) -> None:
+        if order.verb is Verb.SEND and not self._queued:
+            self._heard = True
+            found = list(map(self._find, messages.to))
+            count = len(found)
+            if (count <= self._room and tuple not in map(type, found)) or self._has_room(found):
+                delivered, _ = self.holder.deliver(messages, found)
+                sender.settled(count, delivered)
+                return
+        self._give(sender, messages, order)
+
+    def flush(self) -> None:
+        self._room = NEAR_A_TURN
+        hub = self._hub
+        if self._heard:
+            self._heard = False
+            hub.pace.heard = time.monotonic()
+        if not self._busy:
+            return
+        written, self._written = self._written, []
+        for delivery, missed in written:
+            hub.settle(delivery, chain.from_iterable(missed.items()))
+        self._let_out()
+        if hub.busy_publishing:
+            self._lookups.pump()
+        if self._written or self._queued:
+            self._reactor.again(0)
+        elif rest := hub.rest:
+            self._reactor.again(rest)
+        self._busy = bool(self._written or self._queued or hub.busy_publishing)
+        if self.full and not self._queued and self._bytes_under_way < self._window:
+            self.full = False
+            self.holder.resume()
+
+    def tick(self) -> None:
+        pass
+
+    def _has_room(self, found: list[int | tuple[int, ...] | None]) -> bool:
+        """Whether the turn has room for all of them; if so, it's used up."""
+        handles = sum(len(it) if isinstance(it, tuple) else 1 for it in found)
+        if handles > self._room:
+            return False
+        self._room -= handles
+        return True
+
+    def _give(self, sender: Sender, messages: Messages, order: Order) -> None:
+        """Leave it to the hub."""
+        data = messages.data
+        size = sum(map(len, data)) + OVERHEAD * len(data)
+        counts = array("I", bytes(4 * len(data)))
+        sent = _Sent(HERE, counts, sender=sender, size=size)
+        self._bytes_under_way += size
+        self._busy = True
+        if order.verb is Verb.PUBLISH:
+            self._hub.publish(sent, messages, [sender.lane] * len(data))
+        else:
+            self._hub.send(sent, messages)
+        self._let_out()
+        self.full |= self._queued or self._bytes_under_way >= self._window
+        self._reactor.again(0)
+
+    def _let_out(self) -> None:
+        """Deliver what the hub says, as far as the turn has room, and tell whose is done with."""
+        hub = self._hub
+        deliveries = hub.deliveries
+        while deliveries and self._room > 0:
+            delivery = deliveries.popleft()
+            self._room -= delivery.size
+            to = targets(delivery.counts, delivery.handles)
+            _, missed = self.holder.deliver(delivery.messages, to)
+            if delivery.large:
+                self._written.append((delivery, missed))
+            else:
+                hub.settle(delivery, chain.from_iterable(missed.items()))
+        self._queued = bool(deliveries) or hub.waits
+        concluded, hub.concluded = hub.concluded, []
+        for sent in concluded:
+            assert isinstance(sent, _Sent)
+            self._bytes_under_way -= sent.size
+            if sent.statuses:
+                tell(sent.sender, sent.counts, sent.statuses, 0)
+            else:
+                sent.sender.settled(len(sent.counts), sum(sent.counts))

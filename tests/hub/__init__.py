@@ -1,0 +1,1 @@
+"""Tests of the hub: who gets what is sent."""
