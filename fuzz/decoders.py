@@ -6,8 +6,6 @@
 
 How an input is cut depends on the input alone, so an input that breaks a decoder once
 breaks it again.
-
-May import: engine, and the decoders.
 """
 
 import random

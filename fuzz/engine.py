@@ -5,8 +5,6 @@ none before (its `Outcome` is new) joins the seeds, so the search goes on from t
 poor man's coverage, which needs no instrumentation and works with every Python.
 
 Invariant: the inputs depend on seeds and random seed only, so a run can be repeated.
-
-May import: nothing but the standard library.
 """
 
 import random

@@ -4,8 +4,6 @@ For the command line. It hears of the nodes, and asks all of them to take a mess
 is the router's, which has a link of its own (`cluster`).
 
 Invariant: every error is one of `encke.errors`. A message is sent once.
-
-May import: cluster, wire, errors.
 """
 
 import asyncio

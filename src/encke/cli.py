@@ -4,9 +4,6 @@ Invariants: a command's libraries are imported when it runs, so that ``encke sen
 starts fast. An expected error is one line on stderr, ``encke: what happened; what to
 do next``, and an exit code: 0 done, 1 refused or failed, 2 wrong usage, 69 (EX_UNAVAILABLE)
 no server or not now, 130 interrupted.
-
-May import: errors, settings, version, tools.settings_page; in the commands: client, node.__main__,
-tools.
 """
 
 import importlib

@@ -1,7 +1,7 @@
 """Every error that Encke raises on purpose, in one tree.
 
 Each class says in its docstring what the caller can do about it; the message of
-an instance says what happened and what to do next. May import nothing of Encke.
+an instance says what happened and what to do next.
 """
 
 

@@ -15,8 +15,6 @@ A *handle* is the 64-bit name of one connection::
 number), `slot` the connection's row there, `generation` how often that row had
 been used before. A handle of a closed connection never equals that of the one
 which took over its row, so a late message can't reach the wrong client.
-
-May import: errors only.
 """
 
 import re

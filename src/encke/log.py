@@ -3,8 +3,6 @@
     ts=2026-11-23T08:00:00.123Z level=info event=ready listen=127.0.0.1:8000 pid=4711
 
 None a message, none a connection: those are counted (see the metrics).
-
-May import: nothing of Encke.
 """
 
 import sys

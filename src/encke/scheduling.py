@@ -8,8 +8,6 @@ turn. On an idle core a process starts at once under either (sched(7)).
 
 Where there are few of them, it's the other way round: they gather nothing by it, but wait, up
 to some milliseconds, for whatever else runs on their core.
-
-May import: nothing of Encke.
 """
 
 import os

@@ -15,8 +15,6 @@ Invariants: one writer a row (the supervisor takes a row over once its process i
 dead, adds its counters to row 0 and clears it, so sums never go backward). A
 64-bit aligned store is atomic; a reader may see a row half updated, which is good
 enough for a gauge.
-
-May import: nothing of Encke.
 """
 
 import enum

@@ -4,8 +4,6 @@ Settings come, later ones winning, from: the defaults here, a TOML file
 (``encke serve --config FILE``), the environment (``ENCKE_LISTEN`` and so on), the
 flags of ``encke serve``. The command line's help and docs/settings.md are made
 from the descriptions here, so that a setting is described in one place.
-
-May import: errors only.
 """
 
 import os

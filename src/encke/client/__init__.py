@@ -8,8 +8,6 @@ once: nothing is repeated behind the caller's back, for the server may have deli
 what it didn't answer. Only a listener reconnects by itself.
 
 Proxies named in the environment are not used: most hold streams back, or cut them.
-
-May import: errors, ids, wire.sse_reader.
 """
 
 from .aio import DEFAULT_URL, Client, Messages, Sent

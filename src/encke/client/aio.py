@@ -1,7 +1,4 @@
-"""The asyncio client, and how it writes many messages as one request.
-
-May import: errors, ids, client.answers, client.listener.
-"""
+"""The asyncio client, and how it writes many messages as one request."""
 
 import asyncio
 import contextlib

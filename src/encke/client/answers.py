@@ -1,7 +1,4 @@
-"""What comes back of a request: a result, or the error that it stands for.
-
-May import: errors.
-"""
+"""What comes back of a request: a result, or the error that it stands for."""
 
 import contextlib
 import os

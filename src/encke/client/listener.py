@@ -1,7 +1,4 @@
-"""Listening: one user's stream, kept open as a browser's EventSource keeps it.
-
-May import: errors, wire.sse_reader, client.answers.
-"""
+"""Listening: one user's stream, kept open as a browser's EventSource keeps it."""
 
 import asyncio
 import contextlib

@@ -1,7 +1,4 @@
-"""The client for scripts: the asyncio client's coroutines, run to their end one at a time.
-
-May import: client.aio, client.listener.
-"""
+"""The client for scripts: the asyncio client's coroutines, run to their end one at a time."""
 
 import asyncio
 from collections.abc import Coroutine, Iterator

@@ -3,8 +3,6 @@
 Invariants: bytes leave in the order of `write`, one `send` or more at `flush`; what the
 kernel doesn't take waits here and counts as `pending`, which the owner bounds. At most
 READ_SIZE bytes are read a turn. `closed` is called at most once, and never after `close`.
-
-May import: reactor, tls (for its type).
 """
 
 import os

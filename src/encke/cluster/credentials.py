@@ -1,8 +1,6 @@
 """What CONNECT shows the server: user and password, a token, or a signature.
 
 Files are read anew for each connection, since credentials expire and are replaced.
-
-May import: errors, wire.nats, options, servers; nkeys only where something is to be signed.
 """
 
 import base64

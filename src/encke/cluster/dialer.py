@@ -5,8 +5,6 @@ server or the URL wants it, says CONNECT and PING, and waits for PONG. Then the 
 is its owner's.
 
 Invariant: `done` is called once, unless `cancel` came first.
-
-May import: reactor, wire.nats, errors, and this room.
 """
 
 import time

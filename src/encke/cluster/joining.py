@@ -1,7 +1,4 @@
-"""A node's place among others, as its settings have it.
-
-May import: this room, settings, version, reactor, wire.subjects.
-"""
+"""A node's place among others, as its settings have it."""
 
 import os
 

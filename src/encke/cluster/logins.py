@@ -6,8 +6,6 @@ subscriptions, say), it doesn't say which, so nobody is called reachable until i
 them all; those who were keep what they have.
 
 Logins wait as long as their clients do (`patience`), and so don't pile up without bounds.
-
-May import: this room, wire.subjects.
 """
 
 import time

@@ -1,7 +1,4 @@
-"""The other nodes of the cluster, as far as they say that they live.
-
-May import: log, wire.nodes.
-"""
+"""The other nodes of the cluster, as far as they say that they live."""
 
 from collections.abc import Collection
 

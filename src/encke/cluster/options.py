@@ -1,7 +1,4 @@
-"""How a link to NATS is to be: what its owner decides, with defaults and reasons.
-
-May import: nothing of Encke.
-"""
+"""How a link to NATS is to be: what its owner decides, with defaults and reasons."""
 
 import msgspec
 

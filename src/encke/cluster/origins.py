@@ -9,7 +9,7 @@ subject (`Subjects.link`), or in it if it wants answers.
 Once something has come by a node's newer link, what still comes by an older one is late.
 Whoever else publishes says nothing of the kind, and is taken as it comes.
 
-Pure. May import: wire.subjects.
+Pure.
 """
 
 import re

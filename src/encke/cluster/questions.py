@@ -8,8 +8,6 @@ Who has just joined doesn't know yet who is there. What it asks meanwhile is not
 before it must have heard of everyone (`until`), and waits for those who were there.
 
 Invariants: at most MAX_QUESTIONS are open. Each is concluded once.
-
-May import: wire.nodes.
 """
 
 from collections.abc import Callable, Collection

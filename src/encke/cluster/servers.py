@@ -1,7 +1,4 @@
-"""The NATS servers that there are: those of the URLs we were given, and those learned since.
-
-May import: errors, wire.http.
-"""
+"""The NATS servers that there are: those of the URLs we were given, and those learned since."""
 
 import random
 import re

@@ -1,8 +1,6 @@
 """TLS as a filter of bytes, beside a socket that stays as it is.
 
 Imported only once TLS is wanted: ssl costs a process a megabyte.
-
-May import: errors, options.
 """
 
 import ssl

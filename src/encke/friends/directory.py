@@ -2,8 +2,6 @@
 
 It answers in bounded pieces: the first few of many lookups, one page of many subscribers.
 Nothing is cached: an answer has whatever the store had acknowledged when it was asked.
-
-May import: this room, reactor.
 """
 
 from collections.abc import Callable

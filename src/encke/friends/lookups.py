@@ -1,7 +1,4 @@
-"""Taking the hub's lookups to the friends' store, one at a time, a turn each.
-
-May import: this room, reactor, scoreboard, errors, log, wire.message.
-"""
+"""Taking the hub's lookups to the friends' store, one at a time, a turn each."""
 
 import time
 from collections.abc import Callable, Sequence

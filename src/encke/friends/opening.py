@@ -1,7 +1,4 @@
-"""Which store the settings mean. What a store takes is imported with it.
-
-May import: this room, errors.
-"""
+"""Which store the settings mean. What a store takes is imported with it."""
 
 from ..errors import StoreError
 from .store import Store

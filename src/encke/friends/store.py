@@ -3,8 +3,6 @@
 A *subscriber* is subscribed to a *publisher*; the two ids are a pair, which is in the store or
 isn't: adding it twice is the same as once. Each store has an order of ids, the same in all of
 its answers, which it is free to choose.
-
-May import: msgspec.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

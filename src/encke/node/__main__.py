@@ -3,8 +3,6 @@
 The command line replaces itself with this, so that the server, whose memory is
 counted, doesn't carry the libraries that parsed its flags. The settings come in one
 environment variable, as JSON: unlike arguments, other users can't read it.
-
-May import: errors, settings; the supervisor once the settings are there.
 """
 
 import os

@@ -2,8 +2,6 @@
 
 What is set on a listening socket is inherited by the connections that it accepts
 (Linux clones the socket), so timeouts cost no system call a connection.
-
-May import: settings, errors, gateway.sockets.
 """
 
 import os

@@ -17,8 +17,6 @@ when thousands of connections are awake, and nothing there is left in a cycle.
 Invariants: it never touches a connection. A row of the scoreboard belongs to one
 child; the supervisor clears it when the child is dead. No threads: signals are
 blocked and taken by sigtimedwait, so that nothing happens between two lines.
-
-May import: everything (this room joins the others).
 """
 
 import contextlib

@@ -25,7 +25,7 @@ processes and memory that a container sets, and ``tcp_ehash_entries``: the table
 kernel looks up the socket of each packet has a fixed number of buckets, and what it walks
 there is in no cache.
 
-`check` is pure; `read_machine` reads /proc. May import: settings, scoreboard.
+`check` is pure; `read_machine` reads /proc.
 """
 
 import operator

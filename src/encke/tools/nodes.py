@@ -1,7 +1,4 @@
-"""`encke nodes`: the cluster's nodes, as a node's control port or NATS itself tells of them.
-
-May import: errors, control.state, client.answers; for NATS: bystander.
-"""
+"""`encke nodes`: the cluster's nodes, as a node's control port or NATS itself tells of them."""
 
 import asyncio
 import sys

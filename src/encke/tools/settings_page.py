@@ -3,8 +3,6 @@
 ``encke serve`` makes its flags from it, and docs/settings.md is what this prints::
 
     python -m encke.tools.settings_page > docs/settings.md
-
-May import: settings.
 """
 
 from collections.abc import Iterator

@@ -8,7 +8,7 @@
 
 Ids are sorted by their bytes (COLLATE "C"), whatever the database's language is.
 
-May import: errors. Imports psycopg, as all of this room does: who may do without it imports the
+Imports psycopg, as all of this room does: who may do without it imports the
 room when it's needed.
 """
 

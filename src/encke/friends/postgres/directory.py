@@ -15,8 +15,6 @@ each: the subscribers, commas between them, which no id has.
 CHECKING asks which schema is there. As long as there's none, which is EMPTY, nobody is
 subscribed to anyone. While it's being connected for the first time the question waits; once
 that has failed, questions are answered at once with None until a later attempt succeeds.
-
-May import: this room, directory, store, log, reactor.
 """
 
 import contextlib

@@ -4,8 +4,6 @@ As in sqlite.loading. A store that is empty gets its indexes after the rows: hal
 the table is locked for as long, for readers too. That takes half a minute for fifteen million
 pairs, in which nobody has any friends, and publishes are answered 503. Into a store
 that has subscriptions slices are small, and only what is in them is locked.
-
-May import: this room, store.
 """
 
 from collections.abc import Iterable

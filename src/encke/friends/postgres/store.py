@@ -1,7 +1,4 @@
-"""The store in PostgreSQL: psycopg with its pool, for who may wait.
-
-May import: this room, store.
-"""
+"""The store in PostgreSQL: psycopg with its pool, for who may wait."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext

@@ -6,8 +6,6 @@ and a file that was put in another's place is noticed within a second. Nothing i
 The file is mapped into memory, so that what is looked up again is read from the system's cache
 without a call: two thirds of the time. These pages count as the process's, but they are the
 system's to take back.
-
-May import: this room, errors, directory, store.
 """
 
 import os

@@ -13,8 +13,6 @@ An id comes out of it as it travels: SQLite gives a number's digits, a text's by
 ids of a page in one string, with blanks between them, since no id has one. That takes two
 thirds of the time that a row an id would take. Many publishers are asked for in one statement,
 which takes half of the time of a statement each.
-
-May import: errors, keys, store.
 """
 
 import sqlite3

@@ -5,7 +5,7 @@ go into one column, since it has no affinity. Numbers come before texts in SQLit
 isn't written as SQLite would write it, like 007, is a text; so is 0, which leaves one thing less
 to ask of each id.
 
-Pure. May import: nothing of Encke.
+Pure.
 """
 
 from collections.abc import Iterable

@@ -12,8 +12,6 @@ In order, since a tree whose entries come in order is written from left to right
 and nearly full. The other direction is another order. In a store that is empty it's built from
 the table afterwards, sorted too, so the slice is large there; into a store that has subscriptions
 each goes to its place, and slices are small, so that other writers needn't wait for long.
-
-May import: this room, store.
 """
 
 import sqlite3

@@ -5,8 +5,6 @@ Invariants:
   syncs its log at the end of each (synchronous=FULL).
 - The log (friends.sqlite-wal) is taken into the file every thousand pages, and when it was
   larger (a load) it's cut back after.
-
-May import: this room, errors, store.
 """
 
 import sqlite3

@@ -15,6 +15,4 @@ its row, 33 bytes (streams.py); a herd imports
 little, and shares its pages with the others.
 
 It works against any server whose streams are chunked, or end with the connection.
-
-May import: errors, tools.load; cli: typer.
 """

@@ -2,8 +2,6 @@
 
 The command line replaces itself with this, so that the herds, whose memory is counted,
 don't carry the libraries that parsed its flags. PLAN is a plan.Plan as JSON.
-
-May import: errors, scheduling, plan, flood.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Whom each stream asks for what: numbered addresses, or a file with one a line.
 
-`Addresses` are made before the fork. May import: errors, tools.load.
+`Addresses` are made before the fork.
 """
 
 import mmap

@@ -1,7 +1,4 @@
-"""The arguments of ``encke flood``.
-
-May import: errors, plan, __main__.
-"""
+"""The arguments of ``encke flood``."""
 
 import os
 import sys

@@ -3,8 +3,6 @@
 Invariants: a herd ends when this process does, however it ends, since its control pipe
 closes. No signal reaches a process that isn't ready for it: they're blocked from before
 the first fork until whoever got them has said what they shall do.
-
-May import: tools.load, addresses, herd, plan, streams.
 """
 
 import gc

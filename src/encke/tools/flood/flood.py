@@ -1,8 +1,6 @@
 """A flood from its beginning to its end: what is told when, and when it's over.
 
 It looks at the scoreboard a few times a second; nothing is asked of a herd.
-
-May import: errors, tools.load, and the files of this room.
 """
 
 import math

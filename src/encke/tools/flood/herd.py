@@ -6,8 +6,6 @@ descriptor, or until the next stream is due; where events come fast, or opening 
 `in_flight`, it lets some gather first (Spread.pause). After a failure nothing is opened for a
 while, the longer the more rounds fail. A descriptor is closed only while its own event is
 handled or none are, so within a turn none gets a new owner before its event is used up.
-
-May import: errors, tools.load, addresses, plan, queue, streams.
 """
 
 import math

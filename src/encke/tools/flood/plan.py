@@ -1,7 +1,4 @@
-"""What a flood is told to do, and how it's spread over processes.
-
-May import: errors, tools.load.
-"""
+"""What a flood is told to do, and how it's spread over processes."""
 
 import math
 

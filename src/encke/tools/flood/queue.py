@@ -4,7 +4,7 @@ Streams that have never been opened are a range, those to be opened again are pa
 arrays by the time at which they're due, in ticks of TICK seconds. Nothing else is kept
 of a stream that waits: 4 bytes.
 
-Pure: the clock is the caller's. May import: nothing of Encke.
+Pure: the clock is the caller's.
 """
 
 from array import array

@@ -28,7 +28,7 @@ all of it has come.
 
 Invariant: however a stream is cut into pieces, the same is counted and found.
 
-Pure: no socket, no clock. May import: errors, load.
+Pure: no socket, no clock.
 """
 
 import re

@@ -1,7 +1,4 @@
-"""What a flood tells: lines for people, or JSON for programs.
-
-May import: crowd, herd, plan, tools.load.
-"""
+"""What a flood tells: lines for people, or JSON for programs."""
 
 import os
 import time

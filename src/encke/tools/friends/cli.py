@@ -1,8 +1,4 @@
-"""The arguments of ``encke friends``.
-
-May import: errors, settings, files, graph; in the commands: this room,
-friends.opening, tools.load.screen, tools.watch.plot.
-"""
+"""The arguments of ``encke friends``."""
 
 import contextlib
 import importlib

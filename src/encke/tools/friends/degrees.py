@@ -2,8 +2,6 @@
 
 The store counts; what comes from it is as large as there are different counts, whatever
 number of users there is.
-
-May import: friends.store.
 """
 
 from collections.abc import Iterator, Mapping

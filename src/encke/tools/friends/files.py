@@ -1,8 +1,6 @@
 """Pairs out of a file, or out of a pipe, of any length.
 
 The two forms are told apart by their first character: no user id begins with a brace.
-
-May import: errors, wire.subscriptions.
 """
 
 import enum

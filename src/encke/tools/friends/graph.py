@@ -5,8 +5,6 @@ each chooses some of those who are there already, the more likely the more edges
 have. So an edge has a newer end, of which every user is so many times, and an older end,
 of which a few are very often. Which end subscribes to which makes the difference, see
 `Tail`.
-
-May import: errors, igraph.
 """
 
 import enum

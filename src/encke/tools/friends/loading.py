@@ -1,7 +1,4 @@
-"""Loading a file into the store, and telling how far it is.
-
-May import: files, errors, friends.store, load.screen.
-"""
+"""Loading a file into the store, and telling how far it is."""
 
 import os
 import stat

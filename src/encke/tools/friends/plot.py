@@ -1,6 +1,6 @@
 """The distribution of friends as a graph, with both axes logarithmic.
 
-May import: degrees, watch.graph; matplotlib. Import it only when something is to be drawn.
+Import it only when something is to be drawn.
 """
 
 from pathlib import Path

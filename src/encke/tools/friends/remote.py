@@ -1,7 +1,4 @@
-"""The friends of a running server, through its control port.
-
-May import: errors, ids, client.
-"""
+"""The friends of a running server, through its control port."""
 
 from collections.abc import Iterator
 from types import TracebackType

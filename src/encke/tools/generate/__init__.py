@@ -17,6 +17,4 @@ order of what one sender sent. The load is open: a message is due at a time that
 depend on the answers before it; how late it was written is told beside the answers' times.
 
 It works against any server that takes a message as ``POST /path/{id}``.
-
-May import: errors, tools.load, httptools; cli: typer.
 """

@@ -1,7 +1,4 @@
-"""What became of the messages.
-
-May import: tools.load.
-"""
+"""What became of the messages."""
 
 from collections import Counter
 from collections.abc import Sequence

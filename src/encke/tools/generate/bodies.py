@@ -3,8 +3,6 @@
 A body is streamed: its lines leave as chunks, when they are due. It ends after `batch`
 messages, or a second, and its answer says what became of them; the next one begins at
 once, without waiting for that.
-
-May import: tools.load, account, compose, connection.
 """
 
 import time

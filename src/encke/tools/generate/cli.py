@@ -1,7 +1,4 @@
-"""The arguments of ``encke generate``.
-
-May import: errors, scheduling, plan, run.
-"""
+"""The arguments of ``encke generate``."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,6 +1,6 @@
 """The bytes of a message: the stamp, the text, and what fills it up to its size.
 
-Pure but for the clock in the stamp. May import: tools.load.
+Pure but for the clock in the stamp.
 """
 
 from ..load.stamp import key, publication, stamp

@@ -6,8 +6,6 @@ Invariants: what can't be written now waits in `out`, and is bounded by `full`; 
 that was given to a connection is accounted for exactly once, by its answer or by the
 connection's loss. A lost connection is made again after a pause, which doubles up to
 LONGEST_PAUSE.
-
-May import: errors, tools.load, account, poller.
 """
 
 import os

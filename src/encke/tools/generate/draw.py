@@ -1,6 +1,6 @@
 """Who gets the next message: endless draws of users, numbered from 0.
 
-Pure. May import: plan.
+Pure.
 """
 
 import math

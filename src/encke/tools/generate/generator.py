@@ -3,8 +3,6 @@
 The k-th message is due k intervals after the start: what is late doesn't make later
 ones late too. If the connection that must take a message is full, it waits, and all
 behind it do; how late each one was written is the lag.
-
-May import: errors, tools.load, and the files of this room.
 """
 
 import math

@@ -1,7 +1,4 @@
-"""What the generator is told to do.
-
-May import: errors, tools.load.
-"""
+"""What the generator is told to do."""
 
 from enum import StrEnum
 

@@ -2,8 +2,6 @@
 
 epoll counts in whole milliseconds, which at 10,000 messages a second is ten of them; so
 it's waited for by select, which counts in microseconds, on the epoll's own descriptor.
-
-May import: nothing of Encke.
 """
 
 import select

@@ -1,7 +1,4 @@
-"""A request a message: ``POST /send/{id}`` or ``/publish/{id}``, pipelined on one connection.
-
-May import: tools.load, account, compose, connection.
-"""
+"""A request a message: ``POST /send/{id}`` or ``/publish/{id}``, pipelined on one connection."""
 
 import time
 from collections import deque

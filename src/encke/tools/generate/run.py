@@ -1,7 +1,4 @@
-"""One run of the generator, with what is printed meanwhile.
-
-May import: errors, tools.load, generator, plan, teller.
-"""
+"""One run of the generator, with what is printed meanwhile."""
 
 import os
 import sys

@@ -1,7 +1,4 @@
-"""What the generator tells: lines for people, or JSON for programs.
-
-May import: tools.load, generator.
-"""
+"""What the generator tells: lines for people, or JSON for programs."""
 
 import time
 

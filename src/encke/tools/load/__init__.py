@@ -10,7 +10,7 @@
     screen      a line on the terminal that's kept up to date
     signals     Ctrl-C and SIGTERM as something that can be waited for
 
-May import: errors. Of the files here, those that a flood's many
+Of the files here, those that a flood's many
 processes need (target, stamp, histogram, tallies, board, kernel) import little, since
 each import is paid for in each of them.
 """

@@ -2,8 +2,6 @@
 
 Made before the fork; one row of 64-bit numbers a process, which that process alone
 writes. Whoever reads may see a row half updated, which is good enough for counters.
-
-May import: nothing of Encke.
 """
 
 import mmap

@@ -5,7 +5,7 @@ its step, so it's at most 1 % off (those beyond the ends are told as the end). 8
 whatever is recorded; it lies in any buffer of 64-bit numbers, so that processes can
 keep theirs in shared memory.
 
-Pure. May import: nothing of Encke.
+Pure.
 """
 
 import math

@@ -1,7 +1,4 @@
-"""What the kernel says: how many files a process may open, which connections it dropped.
-
-May import: nothing of Encke.
-"""
+"""What the kernel says: how many files a process may open, which connections it dropped."""
 
 import resource
 from typing import NamedTuple

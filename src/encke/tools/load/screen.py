@@ -1,7 +1,4 @@
-"""A line on the terminal that's kept up to date, on standard error; elsewhere nothing.
-
-May import: nothing of Encke.
-"""
+"""A line on the terminal that's kept up to date, on standard error; elsewhere nothing."""
 
 import sys
 import time

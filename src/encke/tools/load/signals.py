@@ -1,7 +1,4 @@
-"""Signals as something that can be waited for beside sockets.
-
-May import: nothing of Encke.
-"""
+"""Signals as something that can be waited for beside sockets."""
 
 import os
 import signal

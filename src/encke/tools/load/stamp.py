@@ -17,7 +17,7 @@ receiver knows which number comes next. Instead of ``s`` it has ``p``, its key::
 
 A blank follows if there is more of the message.
 
-Pure. May import: nothing of Encke.
+Pure.
 """
 
 import random

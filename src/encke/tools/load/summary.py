@@ -1,7 +1,4 @@
-"""A histogram in figures, for programs and for people.
-
-May import: histogram.
-"""
+"""A histogram in figures, for programs and for people."""
 
 import msgspec
 

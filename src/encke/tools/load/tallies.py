@@ -6,8 +6,6 @@ mapping: it's up to date while the tool runs. ``encke generate --counts sent`` a
 or doubled: ``cmp sent got`` proves it.
 
 Beside them, the sums of publications' keys (load.stamp): 64-bit numbers, in the same way.
-
-May import: errors.
 """
 
 import mmap

@@ -1,7 +1,4 @@
-"""Where requests go: an http:// address, taken apart; and where they come from.
-
-May import: errors.
-"""
+"""Where requests go: an http:// address, taken apart; and where they come from."""
 
 import socket
 from typing import NamedTuple

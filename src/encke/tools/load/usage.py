@@ -4,8 +4,6 @@ CPU time is the kernel's account of each process (user and system), so what a
 neighbour on the machine takes doesn't count. Memory is PSS: a page that n
 processes share counts 1/n for each, so the sum over a server's processes is what
 it really takes.
-
-May import: nothing of Encke.
 """
 
 import os

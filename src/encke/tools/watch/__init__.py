@@ -11,7 +11,7 @@ True
 In reading order: `samples` (the words), `account` and `trend` (pure), `sources` and
 `recorder` (read /proc and control ports), `log`, `series`, `plot` and `graph`, `live`, `cli`.
 
-May import: errors, settings, client.answers. Of matplotlib (`encke[plot]`) only `graph`
+Of matplotlib (`encke[plot]`) only `graph`
 knows, and only once something is drawn.
 """
 

@@ -2,8 +2,6 @@
 
 Pure. Invariant: a process's CPU time is counted once, whatever other processes do.
 A process that comes up later counts from its start: it was forked meanwhile.
-
-May import: samples.
 """
 
 from .samples import ProcessSample, Reading, Sample

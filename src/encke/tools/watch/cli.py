@@ -1,7 +1,4 @@
-"""The arguments of ``encke watch``, and what it does with them.
-
-May import: everything of watch.
-"""
+"""The arguments of ``encke watch``, and what it does with them."""
 
 import signal
 import sys

@@ -5,7 +5,7 @@ line for each of its processes. Axes of quantities begin at 0, so that flat look
 Colours are told apart by the colour-blind too: Okabe and Ito's for servers, Tol's
 muted ones for processes. Nothing of matplotlib's global state is used, but its settings.
 
-May import: samples, series; matplotlib. Import it only when something is to be drawn.
+Import it only when something is to be drawn.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,4 @@
-"""What is seen while watching: a table with sparklines on a terminal, else plain lines.
-
-May import: samples, log, recorder.
-"""
+"""What is seen while watching: a table with sparklines on a terminal, else plain lines."""
 
 from collections import deque
 from collections.abc import Sequence

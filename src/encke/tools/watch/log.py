@@ -9,8 +9,6 @@ Its first four columns are the article's: gnuplot draws ``using 2:3`` from eithe
 can't be known (messages of a foreign server; rates in the first line) is a ``-``. What
 happened is a comment. Beside it LOG.jsonl holds the samples whole, with each process:
 `read` takes them from there; without it, memory and connections from the lines.
-
-May import: samples, machine, errors.
 """
 
 import re

@@ -1,7 +1,4 @@
-"""The machine, in a line: a figure without it means little.
-
-May import: nothing of Encke.
-"""
+"""The machine, in a line: a figure without it means little."""
 
 import os
 import platform

@@ -1,7 +1,4 @@
-"""The graph of samples, as a file: what can be said and refused without matplotlib.
-
-May import: samples, machine, errors; graph when something is drawn.
-"""
+"""The graph of samples, as a file: what can be said and refused without matplotlib."""
 
 import importlib
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ Invariants: what is kept is bounded (`Thinned`); a source that can't be read mak
 and a note, never an end; sources are read at the same time, so one that doesn't answer
 doesn't delay the others. The first reading is made in `__enter__`, and there an error is
 raised: most likely the address or the pid is wrong.
-
-May import: samples, account, sources, log, errors.
 """
 
 import threading

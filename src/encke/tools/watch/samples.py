@@ -1,6 +1,6 @@
 """What is seen of a server at one time, and what two such sights say of the time between.
 
-Pure. May import: nothing of Encke.
+Pure.
 """
 
 from collections.abc import Iterable, Sequence

@@ -3,7 +3,7 @@
 A line is broken (NaN) where the server was absent, and where much more time than usual
 lies between two samples: there the watcher itself was away.
 
-Pure. May import: samples.
+Pure.
 """
 
 import enum

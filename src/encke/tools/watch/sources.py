@@ -12,8 +12,6 @@ there are many, only the numbers below `LOOKED_AT` are looked at. A file or a li
 socket above counts as a connection then, as does any socket of UDP.
 
 A source is read by one thread at a time.
-
-May import: samples, errors, client.answers.
 """
 
 import os

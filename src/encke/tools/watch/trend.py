@@ -11,7 +11,7 @@ the slope of the line has the variance 6/5 v / time; the factor is Student's t w
 degrees of freedom. One step, however large, is thus never growth; steps that keep coming
 are. For readings that waver independently the noise is stated too large, never too small.
 
-Pure. May import: samples.
+Pure.
 """
 
 import math
