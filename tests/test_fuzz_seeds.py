@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.decoders import DECODERS, hold
+from fuzz.decoders import DECODERS
 from fuzz.engine import SEEDS, Decoder, Finding, fuzz, seeds_of
+from fuzz.promises import hold
 
 SEEDS_BY_DECODER = [(decoder, path) for decoder in DECODERS for path in seeds_of(decoder.name)]
 
