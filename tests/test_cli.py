@@ -18,10 +18,9 @@ from peer import NOBODY
 from system.node import Node
 
 import encke.client
-from encke import cli
+from encke import cli, settings_page
 from encke.node.__main__ import HANDOVER
 from encke.settings import Settings
-from encke.tools import settings_page
 
 ENCKE = [sys.executable, "-m", "encke"]
 
@@ -106,7 +105,7 @@ def test_docs_are_up_to_date() -> None:
     """docs/settings.md says what the settings are."""
     page = Path(__file__).parent.parent / "docs" / "settings.md"
     assert page.read_text("utf-8") == settings_page.page(), (
-        "outdated; run: python -m encke.tools.settings_page > docs/settings.md"
+        "outdated; run: python -m encke.settings_page > docs/settings.md"
     )
 
 

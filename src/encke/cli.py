@@ -20,7 +20,7 @@ import typer
 from .errors import BadSettings, BadUserId, EnckeError, Unavailable, Unreachable
 from .ids import user_id
 from .settings import Settings, load
-from .tools.settings_page import settings as described_settings
+from .settings_page import settings as described_settings
 from .version import VERSION
 
 if TYPE_CHECKING:

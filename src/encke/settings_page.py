@@ -2,7 +2,7 @@
 
 ``encke serve`` makes its flags from it, and docs/settings.md is what this prints::
 
-    python -m encke.tools.settings_page > docs/settings.md
+    python -m encke.settings_page > docs/settings.md
 """
 
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from typing import get_args, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from ..settings import Settings
+from .settings import Settings
 
 HEAD = """\
 # Settings
 
-<!-- Made from src/encke/settings.py by: python -m encke.tools.settings_page > docs/settings.md -->
+<!-- Made from src/encke/settings.py by: python -m encke.settings_page > docs/settings.md -->
 
 Each setting can be given in three places; the later one wins:
 
