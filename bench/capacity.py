@@ -7,7 +7,8 @@ import msgspec
 
 from encke.scoreboard import FIRST_GATEWAY, ROWS
 from encke.settings import RESERVED_FILES
-from encke.tools import doctor
+from encke.tools.doctor import Machine
+from encke.tools.doctor import checks as doctor
 from encke.tools.flood import plan as flood_plan
 
 from .servers.processes import BenchError
@@ -33,7 +34,7 @@ class Bound(msgspec.Struct, frozen=True):
     why: str
 
 
-def bounds(machine: doctor.Machine) -> list[Bound]:
+def bounds(machine: Machine) -> list[Bound]:
     """What bounds the connections, the tightest first."""
     each = doctor.USER_BYTES + FLOOD_BYTES + 2 * doctor.KERNEL_BYTES
     server = max(machine.files_hard - RESERVED_FILES, 1)

@@ -12,8 +12,15 @@ from hypothesis import strategies as st
 
 from encke import cli
 from encke.settings import RESERVED_FILES
-from encke.tools import doctor
-from encke.tools.doctor import Finding, Machine, Verdict, advice, check, read_machine
+from encke.tools.doctor import (
+    Finding,
+    Machine,
+    Verdict,
+    advice,
+    check,
+    checks,
+    read_machine,
+)
 
 MILLION = 1_000_000
 
@@ -134,7 +141,7 @@ def test_an_idle_tracker_tracks_nothing() -> None:
 def test_few_files_a_process_are_made_up_by_processes() -> None:
     """20,000 open files a process are enough for a million: it takes 51 gateways then."""
     machine = msgspec.structs.replace(ROOMY, files_hard=20_000)
-    assert doctor.gateways_needed(machine, MILLION) == 51
+    assert checks.gateways_needed(machine, MILLION) == 51
     finding = named(check(machine, MILLION), "open files")
     assert finding.verdict is Verdict.OK
     assert "51 gateways" in finding.note
@@ -151,7 +158,7 @@ def test_the_lines_mend_what_they_are_for(connections: int, files: int, cores: i
         mended = msgspec.structs.replace(machine, files_hard=int(line.removeprefix("LimitNOFILE=")))
         assert named(check(mended, connections), "open files").verdict is Verdict.OK
     capacity = files - RESERVED_FILES
-    assert doctor.gateways_needed(machine, connections) * capacity >= connections
+    assert checks.gateways_needed(machine, connections) * capacity >= connections
 
 
 # reading
@@ -215,7 +222,7 @@ def test_the_exit_code_is_the_verdict(
 ) -> None:
     """0 if all suffices, 1 with the lines to set if something lacks."""
     machine = msgspec.structs.replace(ROOMY, somaxconn=128 if short else 4096)
-    monkeypatch.setattr(doctor, "read_machine", lambda: machine)
+    monkeypatch.setattr("encke.tools.doctor.report.read_machine", lambda: machine)
     assert cli.run(["doctor", "--connections", "1000000"]) == short
     out = capsys.readouterr().out
     assert "To hold 1,000,000 connections" in out
@@ -228,7 +235,8 @@ def test_json_is_for_programs(
 ) -> None:
     """--json prints the same findings, and keeps the exit code."""
     monkeypatch.setattr(
-        doctor, "read_machine", lambda: msgspec.structs.replace(ROOMY, somaxconn=128)
+        "encke.tools.doctor.report.read_machine",
+        lambda: msgspec.structs.replace(ROOMY, somaxconn=128),
     )
     assert cli.run(["doctor", "--connections", "1000000", "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
