@@ -19,8 +19,10 @@ from system.node import Node
 
 import encke.client
 from encke import cli, settings_page
+from encke.described import described
 from encke.node.__main__ import HANDOVER
 from encke.settings import Settings
+from encke.tools.options import HERE
 
 ENCKE = [sys.executable, "-m", "encke"]
 
@@ -97,7 +99,7 @@ def test_every_setting_is_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
     """`encke serve --help` lists all settings."""
     cli.run(["serve", "--help"])
     out, _ = capsys.readouterr()
-    for setting in settings_page.settings():
+    for setting in described(Settings):
         assert f"\n  {setting.flag} " in out
 
 
@@ -135,7 +137,7 @@ def test_a_command_imports_only_what_it_needs() -> None:
 
 def test_the_default_address_is_the_default_server() -> None:
     """Without --to, the address is where `encke serve` listens by default."""
-    assert cli.HERE == encke.client.DEFAULT_URL
+    assert HERE == encke.client.DEFAULT_URL
 
 
 def test_send_says_how_many_got_it(server: str) -> None:

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from .described import described, written
 from .errors import BadSettings, BadUserId, EnckeError, Unavailable, Unreachable
+from .flags import taking
 from .ids import user_id
 from .settings import Settings, load
-from .settings_page import settings as described_settings
+from .tools.options import Doctor, Listen, Nodes, Sending, ThroughNats
 from .version import VERSION
 
 if TYPE_CHECKING:
@@ -35,60 +37,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Id = Annotated[str, typer.Argument(metavar="ID", help="User id.", show_default=False)]
-To = Annotated[str, typer.Option(metavar="URL", envvar="ENCKE_URL", help="Address of the server.")]
-ApiKey = Annotated[
-    str,
-    typer.Option(
-        metavar="KEY",
-        envvar="ENCKE_API_KEY",
-        show_default=False,
-        help="Key for sending. Better in the environment: other users may see arguments.",
-    ),
-]
-Nats = Annotated[
-    str,
-    typer.Option(
-        "--nats",
-        metavar="URL",
-        show_default=False,
-        help="Through NATS instead, without a node: nats://HOST:4222.",
-    ),
-]
-NatsPrefix = Annotated[
-    str, typer.Option(metavar="PREFIX", envvar="ENCKE_NATS_PREFIX", help="The nodes' prefix there.")
-]
-NatsCredentials = Annotated[
-    str,
-    typer.Option(
-        metavar="FILE",
-        envvar="ENCKE_NATS_CREDENTIALS",
-        show_default=False,
-        help="File with NATS credentials (.creds), or with an nkey seed.",
-    ),
-]
-NatsCa = Annotated[
-    str,
-    typer.Option(
-        metavar="FILE",
-        envvar="ENCKE_NATS_CA",
-        show_default=False,
-        help="File with the certificates that NATS servers' are checked against.",
-    ),
-]
-NatsCertificate = Annotated[
-    str,
-    typer.Option(
-        metavar="FILE",
-        envvar="ENCKE_NATS_CERTIFICATE",
-        show_default=False,
-        help="File with your certificate and key, for NATS servers that ask.",
-    ),
-]
-Text = Annotated[str, typer.Argument(metavar="MESSAGE", help="The message; - reads it from stdin.")]
-HERE = f"http://{Settings().listen}"
-PREFIX = Settings().nats_prefix
 
 
 def main() -> NoReturn:
@@ -184,8 +132,9 @@ def _signature_of_serve() -> inspect.Signature:
             ],
         )
     ]
-    for setting in described_settings():
-        default = f" [default: {setting.default}]" if setting.default else ""
+    for setting in described(Settings):
+        default = written(setting.default)
+        default = f" [default: {default}]" if default else ""
         option = typer.Option(setting.flag, help=setting.description + default, show_default=False)
         parameters.append(
             inspect.Parameter(
@@ -203,17 +152,8 @@ app.command("serve")(_serve)
 
 
 @app.command()
-def send(
-    id: Id,
-    message: Text,
-    to: To = HERE,
-    api_key: ApiKey = "",
-    nats: Nats = "",
-    nats_prefix: NatsPrefix = PREFIX,
-    nats_credentials: NatsCredentials = "",
-    nats_ca: NatsCa = "",
-    nats_certificate: NatsCertificate = "",
-) -> None:
+@taking(Sending)
+def send(asked: Sending) -> None:
     """Send MESSAGE to the user ID, and say how many connections got it.
 
     \b
@@ -226,28 +166,19 @@ def send(
     nothing, which is no error. In a cluster the connections of all nodes are counted;
     through NATS that takes a second.
     """
-    if nats:
-        options = _link_options(nats, nats_credentials, nats_ca, nats_certificate)
-        delivered = _ask("SEND", id, _body(message), options, nats_prefix)
+    id, body = asked.id, _body(asked.message)
+    if asked.nats:
+        delivered = _ask("SEND", id, body, asked)
     else:
-        with importlib.import_module("encke.client").connect(to, api_key) as server:
-            delivered = server.send(id, _body(message), wait="cluster")
+        with importlib.import_module("encke.client").connect(asked.to, asked.api_key) as server:
+            delivered = server.send(id, body, wait="cluster")
     nobody = "" if delivered else f": {id} is not connected"
     print(f"delivered to {_connections(delivered)}{nobody}", flush=True)
 
 
 @app.command()
-def publish(
-    id: Id,
-    message: Text,
-    to: To = HERE,
-    api_key: ApiKey = "",
-    nats: Nats = "",
-    nats_prefix: NatsPrefix = PREFIX,
-    nats_credentials: NatsCredentials = "",
-    nats_ca: NatsCa = "",
-    nats_certificate: NatsCertificate = "",
-) -> None:
+@taking(Sending)
+def publish(asked: Sending) -> None:
     """Publish MESSAGE as the user ID: it goes to everyone who subscribes to ID, and to ID.
 
     \b
@@ -258,35 +189,43 @@ def publish(
     It says how many connections got it: of those who are connected now. Of stdin one
     line break at the end is left away. With --nats see `encke send --help`.
     """
-    if nats:
-        options = _link_options(nats, nats_credentials, nats_ca, nats_certificate)
-        delivered = _ask("PUBLISH", id, _body(message), options, nats_prefix)
+    id, body = asked.id, _body(asked.message)
+    if asked.nats:
+        delivered = _ask("PUBLISH", id, body, asked)
     else:
-        with importlib.import_module("encke.client").connect(to, api_key) as server:
-            delivered = server.publish(id, _body(message), wait="cluster")
+        with importlib.import_module("encke.client").connect(asked.to, asked.api_key) as server:
+            delivered = server.publish(id, body, wait="cluster")
     nobody = "" if delivered else f": neither {id} nor a subscriber is connected"
     print(f"delivered to {_connections(delivered)}{nobody}", flush=True)
 
 
-def _link_options(servers: str, credentials: str, ca: str, certificate: str) -> "NatsOptions":
+def _nats_options(asked: ThroughNats) -> "NatsOptions":
     options: NatsOptions = importlib.import_module("encke.cluster.options").NatsOptions(
-        servers=servers,
-        credentials=credentials,
-        tls_ca=ca,
-        tls_certificate=certificate,
+        servers=asked.nats,
+        credentials=asked.nats_credentials,
+        tls_ca=asked.nats_ca,
+        tls_certificate=asked.nats_certificate,
         name="encke command",
         version=VERSION,
     )
     return options
 
 
-def _ask(verb: str, id: str, message: bytes, options: "NatsOptions", prefix: str) -> int:
+def _ask(verb: str, id: str, message: bytes, through: ThroughNats) -> int:
     """Let all nodes take it; returns how many connections got it."""
     user = user_id(id)
     bystander = _bystander()
     what = getattr(importlib.import_module("encke.wire.link").Verb, verb)
-    asked = bystander.ask(options, prefix, what, user, message, Settings().cluster_timeout)
-    told = importlib.import_module("asyncio").run(asked)
+    told = importlib.import_module("asyncio").run(
+        bystander.ask(
+            _nats_options(through),
+            through.nats_prefix,
+            what,
+            user,
+            message,
+            Settings().cluster_timeout,
+        )
+    )
     if told.errors:
         raise EnckeError(told.errors[0])
     if told.silent:
@@ -317,14 +256,8 @@ def _connections(count: int) -> str:
 
 
 @app.command()
-def listen(
-    id: Id,
-    to: To = HERE,
-    json: Annotated[
-        bool,
-        typer.Option("--json", help="Print each message as JSON: always one line a message."),
-    ] = False,
-) -> None:
+@taking(Listen)
+def listen(asked: Listen) -> None:
     """Print what is sent to the user ID, a message a line, until Ctrl-C.
 
     \b
@@ -339,6 +272,7 @@ def listen(
     sent in between is not shown.
     """
     encode = importlib.import_module("msgspec").json.encode
+    id, to = asked.id, asked.to
     client = importlib.import_module("encke.client").Client(to)
 
     def opened() -> None:
@@ -351,7 +285,7 @@ def listen(
         async with client, client.listen(id, on_open=opened, on_lost=lost) as messages:
             async for message in messages:
                 text, publisher = str(message), message.publisher
-                if json:
+                if asked.json:
                     line = encode({"from": publisher, "data": text} if publisher else text)
                 else:
                     line = (f"{publisher}: {text}" if publisher else text).encode()
@@ -362,19 +296,8 @@ def listen(
 
 
 @app.command()
-def nodes(
-    control: Annotated[
-        str,
-        typer.Option(metavar="URL", envvar="ENCKE_CONTROL", help="Control port of one of them."),
-    ] = f"http://{Settings().control}",
-    api_key: ApiKey = "",
-    json: Annotated[bool, typer.Option("--json", help="For programs: print JSON.")] = False,
-    nats: Nats = "",
-    nats_prefix: NatsPrefix = PREFIX,
-    nats_credentials: NatsCredentials = "",
-    nats_ca: NatsCa = "",
-    nats_certificate: NatsCertificate = "",
-) -> int:
+@taking(Nodes)
+def nodes(asked: Nodes) -> int:
     """Show the nodes of a cluster, with their users, streams and messages.
 
     \b
@@ -386,23 +309,17 @@ def nodes(
     node that was asked. Exit code 1 if there is none.
     """
     there = importlib.import_module("encke.tools.nodes")
-    if nats:
+    if asked.nats:
         _bystander()
-        options = _link_options(nats, nats_credentials, nats_ca, nats_certificate)
-        return int(there.show(there.of_nats(options, nats_prefix), json=json))
-    return int(there.show(there.of_control_port(control, api_key), json=json))
+        state = there.of_nats(_nats_options(asked), asked.nats_prefix)
+    else:
+        state = there.of_control_port(asked.control, asked.api_key)
+    return int(there.show(state, json=asked.json))
 
 
 @app.command()
-def doctor(
-    connections: Annotated[
-        int,
-        typer.Option(
-            min=0, metavar="N", help="Connections. 0: as many as `encke serve` takes by default."
-        ),
-    ] = 0,
-    json: Annotated[bool, typer.Option("--json", help="For programs: print JSON.")] = False,
-) -> int:
+@taking(Doctor)
+def doctor(asked: Doctor) -> int:
     """Say whether this machine can hold N connections, and what to set if it can't.
 
     \b
@@ -411,7 +328,7 @@ def doctor(
 
     Exit code 0 if it can, 1 if something lacks.
     """
-    return int(importlib.import_module("encke.tools.doctor").run(connections, json))
+    return int(importlib.import_module("encke.tools.doctor").run(asked))
 
 
 _ELSEWHERE = {"ignore_unknown_options": True, "allow_extra_args": True}

@@ -3,6 +3,7 @@
 import msgspec
 
 from ...settings import Settings, connection_limit
+from ..options import Doctor
 from .checks import Finding, Verdict, check
 from .machine import read_machine
 
@@ -15,12 +16,12 @@ class Report(msgspec.Struct, frozen=True):
     findings: list[Finding]
 
 
-def run(connections: int, json: bool) -> int:
-    """Print what `check` finds for `connections` (0: the default); 0 if it suffices, else 1."""
-    connections = connections or connection_limit(Settings())
+def run(asked: Doctor) -> int:
+    """Print what `check` finds; 0 if it suffices, else 1."""
+    connections = asked.connections or connection_limit(Settings())
     findings = check(read_machine(), connections)
     suffices = all(finding.verdict is not Verdict.LACKS for finding in findings)
-    if json:
+    if asked.json:
         report = Report(connections, suffices, findings)
         print(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
     else:

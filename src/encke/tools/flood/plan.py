@@ -1,9 +1,12 @@
 """What a flood is told to do, and how it's spread over processes."""
 
 import math
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
+from ...described import Flag
 from ...errors import BadSettings
 
 RESERVED_FILES = 64
@@ -37,38 +40,130 @@ below TURNS * WORTH a second in all no message waits for it."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """The flags of the command; times in seconds."""
+    """What can be said to ``encke flood``."""
 
-    url: str = "http://127.0.0.1:8000/test/{}"
-    urls: str = ""
-    """A file with an address a line; then `url` and `first_id` mean nothing."""
-    connections: int = 0
-    """0: as many as there are lines in `urls`."""
-    first_id: int = 1
-    headers: tuple[str, ...] = ()
-    """Of the request, besides those that every stream has; ``Name: value``."""
-    rate: float = 0.0
-    """Opens a second, 0: as fast as the server takes them."""
-    in_flight: int = 0
-    """0: as IN_FLIGHT and ALL_IN_FLIGHT allow."""
-    per_process: int = 0
-    """0: as many as files and ports allow."""
-    timeout: float = 30.0
-    """From connecting to the response's head."""
-    retry: bool = False
-    reconnect: bool = False
-    reconnect_delay: float = 1.0
-    cut: float = 0.0
-    """All are cut so long after all were connected; 0: only when SIGUSR1 comes."""
-    churn: float = 0.0
-    """Streams closed and opened again a second, once all were connected."""
-    verify: bool = False
-    counts: str = ""
-    sums: str = ""
-    every: float = 10.0
-    duration: float = 0.0
-    """0: until Ctrl-C."""
-    json: bool = False
+    connections: Annotated[
+        int,
+        Meta(ge=0, description="Streams. 0: as many as --urls has lines, else 1000."),
+        Flag(short="-n", metavar="N", shown=""),
+    ] = 0
+    url: Annotated[
+        str,
+        Meta(description="Address of a stream; {} stands for the user id."),
+        Flag(metavar="URL"),
+    ] = "http://127.0.0.1:8000/test/{}"
+    first_id: Annotated[
+        int, Meta(ge=0, description="The first user id; the others follow."), Flag(metavar="N")
+    ] = 1
+    urls: Annotated[
+        str,
+        Meta(description="File with the address of a stream a line; for --url."),
+        Flag(metavar="FILE"),
+    ] = ""
+    headers: Annotated[
+        tuple[str, ...],
+        Meta(description="A header of the requests; may be given several times."),
+        Flag(name="--header", metavar="'NAME: VALUE'"),
+    ] = ()
+    interval: Annotated[
+        float, Meta(ge=0, description="Milliseconds between two opens."), Flag(metavar="MS")
+    ] = 0.0
+    rate: Annotated[
+        float,
+        Meta(ge=0, description="Opens a second. 0: as fast as the server takes them."),
+        Flag(metavar="N"),
+    ] = 0.0
+    in_flight: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Streams of a process that may be under way to being open. 0: up to 256, "
+            "and no more than a listening queue of 4096 takes from all processes together.",
+        ),
+        Flag(metavar="N", shown=""),
+    ] = 0
+    per_process: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Streams of a process. 0: as many as its open files allow, up to 20,000.",
+        ),
+        Flag(name="--connections-per-process", metavar="N", shown=""),
+    ] = 0
+    timeout: Annotated[
+        float,
+        Meta(ge=0.1, description="Seconds from connecting to the response's head."),
+        Flag(metavar="S"),
+    ] = 30.0
+    retry: Annotated[bool, Meta(description="Try again to open what could not be opened.")] = False
+    reconnect: Annotated[bool, Meta(description="Open again what was closed; implies --retry.")] = (
+        False
+    )
+    reconnect_delay: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="Seconds until a closed stream is opened again; half to one and a half of "
+            "it.",
+        ),
+        Flag(metavar="S"),
+    ] = 1.0
+    cut: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="Cut all streams at once, S seconds after all were open, and open them "
+            "again.",
+        ),
+        Flag(metavar="S", shown=""),
+    ] = 0.0
+    churn: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="Once all are open, close N a second, one after the other, by FIN and by "
+            "RST in turns, and open them again.",
+        ),
+        Flag(metavar="N", shown=""),
+    ] = 0.0
+    verify: Annotated[
+        bool,
+        Meta(
+            description="Check that the messages of each stream count up without a hole or "
+            "repetition."
+        ),
+    ] = False
+    counts: Annotated[
+        str,
+        Meta(description="Keep the number of messages of each stream in FILE."),
+        Flag(metavar="FILE"),
+    ] = ""
+    sums: Annotated[
+        str,
+        Meta(description="Keep the sum of the publications' keys of each stream in FILE."),
+        Flag(metavar="FILE"),
+    ] = ""
+    every: Annotated[
+        float, Meta(ge=0.1, description="Seconds between two lines."), Flag(metavar="S")
+    ] = 10.0
+    duration: Annotated[
+        float,
+        Meta(ge=0, description="End after S seconds."),
+        Flag(metavar="S", shown="until Ctrl-C"),
+    ] = 0.0
+    json: Annotated[bool, Meta(description="For programs: print a JSON object a line.")] = False
+
+    def settled(self) -> "Plan":
+        """With what follows from other fields: `connections`, and `rate`. Raises BadSettings."""
+        if self.interval and self.rate:
+            raise BadSettings("Give either --interval or --rate: one follows from the other.")
+        if self.urls and self.url != Plan().url:
+            raise BadSettings("Give either --url or --urls.")
+        return msgspec.structs.replace(
+            self,
+            connections=self.connections or (0 if self.urls else 1000),
+            rate=1000 / self.interval if self.interval else self.rate,
+        )
 
 
 class Spread(msgspec.Struct, frozen=True):

@@ -6,15 +6,15 @@ import sys
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import typer
 
 from ...errors import EnckeError, Refused
+from ...flags import taking
 from ...settings import Settings, friends_store
 from ...settings import load as load_settings
-from .files import Direction
-from .graph import Tail
+from .options import Generate, Listing, Load, OfServer, OfStore, Stats, Subscription
 
 if TYPE_CHECKING:
     from ...friends.store import Store
@@ -25,62 +25,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-DEFAULTS = Settings()
-
-Id = Annotated[str, typer.Argument(metavar="ID", help="User id.", show_default=False)]
-Subscriber = Annotated[
-    str,
-    typer.Argument(
-        metavar="SUBSCRIBER", help="Who gets what the other publishes.", show_default=False
-    ),
-]
-Publisher = Annotated[
-    str, typer.Argument(metavar="PUBLISHER", help="Who publishes.", show_default=False)
-]
-Control = Annotated[
-    str,
-    typer.Option(
-        metavar="URL", envvar="ENCKE_CONTROL", help="Address of the server's control port."
-    ),
-]
-ApiKey = Annotated[
-    str,
-    typer.Option(
-        metavar="KEY",
-        envvar="ENCKE_API_KEY",
-        show_default=False,
-        help="The server's key. Better in the environment: other users may see arguments.",
-    ),
-]
-Mutual = Annotated[bool, typer.Option("--mutual", help="In both directions.")]
-Count = Annotated[bool, typer.Option("--count", help="Only print how many there are.")]
-Json = Annotated[
-    bool,
-    typer.Option("--json", help="For programs: print each as JSON, in the form that load reads."),
-]
-Config = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", envvar="ENCKE_CONFIG", help="The server's file of settings."),
-]
-Data = Annotated[
-    str | None,
-    typer.Option(
-        metavar="DIR",
-        show_default=False,
-        help=f"The server's --data. [default: {DEFAULTS.data}]",
-    ),
-]
-Where = Annotated[
-    str | None,
-    typer.Option(
-        "--friends",
-        metavar="URL",
-        show_default=False,
-        help="The server's --friends: sqlite, or postgresql://... [default: sqlite]",
-    ),
-]
-HERE = f"http://{DEFAULTS.control}"
 
 
 @app.callback()
@@ -100,31 +44,21 @@ def friends() -> None:
 
 
 @app.command()
-def add(
-    subscriber: Subscriber,
-    publisher: Publisher,
-    mutual: Mutual = False,
-    control: Control = HERE,
-    api_key: ApiKey = "",
-) -> None:
-    """Subscribe SUBSCRIBER to PUBLISHER: he gets what PUBLISHER publishes from now on."""
-    with _remote(control, api_key) as remote:
-        for one, other in _directions(subscriber, publisher, mutual):
+@taking(Subscription)
+def add(asked: Subscription) -> None:
+    """Subscribe SUBSCRIBER to PUBLISHER: they get what PUBLISHER publishes from now on."""
+    with _remote(asked) as remote:
+        for one, other in _directions(asked):
             already = "" if remote.add(one, other) else " already"
             print(f"{one} is subscribed to {other}{already}")
 
 
 @app.command()
-def remove(
-    subscriber: Subscriber,
-    publisher: Publisher,
-    mutual: Mutual = False,
-    control: Control = HERE,
-    api_key: ApiKey = "",
-) -> None:
+@taking(Subscription)
+def remove(asked: Subscription) -> None:
     """End SUBSCRIBER's subscription to PUBLISHER. Exit code 1 if there was none."""
-    directions = _directions(subscriber, publisher, mutual)
-    with _remote(control, api_key) as remote:
+    directions = _directions(asked)
+    with _remote(asked) as remote:
         missing = 0
         for one, other in directions:
             try:
@@ -139,47 +73,22 @@ def remove(
 
 
 @app.command("list")
-def list_(
-    id: Id,
-    count: Count = False,
-    json: Json = False,
-    control: Control = HERE,
-    api_key: ApiKey = "",
-) -> None:
+@taking(Listing)
+def list_(asked: Listing) -> None:
     """Print whom ID is subscribed to, an id a line."""
-    with _remote(control, api_key) as remote:
-        _print_ids(remote, "subscriptions", id, count, json)
+    _print_ids("subscriptions", asked)
 
 
 @app.command()
-def subscribers(
-    id: Id,
-    count: Count = False,
-    json: Json = False,
-    control: Control = HERE,
-    api_key: ApiKey = "",
-) -> None:
+@taking(Listing)
+def subscribers(asked: Listing) -> None:
     """Print who is subscribed to ID, an id a line."""
-    with _remote(control, api_key) as remote:
-        _print_ids(remote, "subscribers", id, count, json)
+    _print_ids("subscribers", asked)
 
 
 @app.command()
-def load(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="The file; - reads stdin.", show_default=False)
-    ],
-    mutual: Mutual = False,
-    direction: Annotated[
-        Direction, typer.Option(help="Which id of a line with a tab is which.")
-    ] = Direction.SUBSCRIBER_PUBLISHER,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave bad lines out instead of stopping at one.")
-    ] = False,
-    data: Data = None,
-    where: Where = None,
-    config: Config = None,
-) -> None:
+@taking(Load)
+def load(asked: Load) -> None:
     """Load subscriptions from FILE into the store: millions in seconds.
 
     \b
@@ -194,37 +103,35 @@ def load(
     The server may run meanwhile; what is loaded is in effect at the end, without a restart.
     """
     loading = importlib.import_module("encke.tools.friends.loading")
-    settings = _settings(data, where, config)
-    with _opened(file) as source, _store(settings) as store:
-        loading.load(store, source, file, direction=direction, mutual=mutual, skip_bad=skip_bad)
+    settings = _settings(asked)
+    with _opened(asked.file) as source, _store(settings) as store:
+        loading.load(
+            store,
+            source,
+            asked.file,
+            direction=asked.direction,
+            mutual=asked.mutual,
+            skip_bad=asked.skip_bad,
+        )
     print(f"They are in {_place(settings)}")
 
 
 @app.command()
-def export(data: Data = None, where: Where = None, config: Config = None) -> None:
+@taking(OfStore)
+def export(asked: OfStore) -> None:
     """Print all subscriptions: SUBSCRIBER, a tab, PUBLISHER a line, as load reads them.
 
     \b
     encke friends export | gzip > friends.tsv.gz
     encke friends export --data old | encke friends load - --friends postgresql://...
     """
-    with _store(_existing(data, where, config)) as store:
+    with _store(_existing(asked)) as store:
         _write(b"%b\t%b\n" % pair for pair in store.pairs())
 
 
 @app.command()
-def generate(
-    users: Annotated[int, typer.Option(min=2, metavar="N", help="Users.")] = 1_000_000,
-    friends: Annotated[int, typer.Option(min=1, metavar="N", help="Friends of each user.")] = 15,
-    tail: Annotated[
-        Tail,
-        typer.Option(help="On which side the popular ones are; see above."),
-    ] = Tail.PUBLISHERS,
-    first_id: Annotated[
-        int, typer.Option(min=0, metavar="N", help="The first user id; the others follow.")
-    ] = 1,
-    seed: Annotated[int, typer.Option(metavar="N", help="The same seed makes the same graph.")] = 0,
-) -> None:
+@taking(Generate)
+def generate(asked: Generate) -> None:
     """Print a graph of friends for tests, in the form that load reads: a few users are
     very popular, most are not (Barabási and Albert's model, which the article uses).
 
@@ -247,20 +154,12 @@ def generate(
     It takes igraph (pip install 'encke[graph]'), and a GB of memory for a million users.
     """
     graph = importlib.import_module("encke.tools.friends.graph")
-    _write(graph.lines(users, friends, seed, tail, first_id))
+    _write(graph.lines(asked.users, asked.friends, asked.seed, asked.tail, asked.first_id))
 
 
 @app.command()
-def stats(
-    plot: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Draw the distribution to FILE, .png or .svg."),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="For programs: print JSON.")] = False,
-    data: Data = None,
-    where: Where = None,
-    config: Config = None,
-) -> None:
+@taking(Stats)
+def stats(asked: Stats) -> None:
     """Say how subscriptions are distributed: how many have how many.
 
     \b
@@ -269,50 +168,54 @@ def stats(
 
     A plot takes matplotlib (pip install 'encke[plot]').
     """
-    if plot is not None:
-        importlib.import_module("encke.tools.watch.plot").check(plot)
+    if asked.plot is not None:
+        importlib.import_module("encke.tools.watch.plot").check(asked.plot)
     degrees = importlib.import_module("encke.tools.friends.degrees")
-    with _store(_existing(data, where, config)) as store:
+    with _store(_existing(asked)) as store:
         distribution = degrees.Distribution.of(store)
-    if json:
+    if asked.json:
         print(importlib.import_module("msgspec").json.encode(distribution).decode())
     else:
         print(*distribution.lines(), sep="\n")
-    if plot is not None:
-        importlib.import_module("encke.tools.friends.plot").draw(distribution, plot)
+    if asked.plot is not None:
+        importlib.import_module("encke.tools.friends.plot").draw(distribution, asked.plot)
 
 
-def _directions(one: str, other: str, mutual: bool) -> list[tuple[str, str]]:
-    return [(one, other), (other, one)] if mutual else [(one, other)]
+def _directions(asked: Subscription) -> list[tuple[str, str]]:
+    one, other = asked.subscriber, asked.publisher
+    return [(one, other), (other, one)] if asked.mutual else [(one, other)]
 
 
-def _remote(control: str, api_key: str) -> "Remote":
-    remote: Remote = importlib.import_module("encke.tools.friends.remote").Remote(control, api_key)
+def _remote(asked: OfServer) -> "Remote":
+    there = importlib.import_module("encke.tools.friends.remote")
+    remote: Remote = there.Remote(asked.control, asked.api_key)
     return remote
 
 
-def _print_ids(remote: "Remote", kind: str, id: str, count: bool, json: bool) -> None:
-    if count:
-        print(remote.count(kind, id))
-        return
+def _print_ids(kind: str, asked: Listing) -> None:
+    id = asked.id
     line = "{}\n"
-    if json:  # ids need no escaping
+    if asked.json:  # ids need no escaping
         line = f'{{{{"subscriber": "{id}", "publisher": "{{}}"}}}}\n'
         if kind == "subscribers":
             line = f'{{{{"subscriber": "{{}}", "publisher": "{id}"}}}}\n'
-    _write(line.format(each).encode() for each in remote.ids(kind, id))
+    with _remote(asked) as remote:
+        if asked.count:
+            print(remote.count(kind, id))
+        else:
+            _write(line.format(each).encode() for each in remote.ids(kind, id))
 
 
-def _settings(data: str | None, where: str | None, config: Path | None) -> Settings:
-    settings = load_settings({"data": data, "friends": where}, file=config)
+def _settings(asked: OfStore) -> Settings:
+    settings = load_settings({"data": asked.data, "friends": asked.where}, file=asked.config)
     if friends_store(settings) == "off":
         raise EnckeError("Friends are off; name a store: --friends sqlite, or postgresql://...")
     return settings
 
 
-def _existing(data: str | None, where: str | None, config: Path | None) -> Settings:
+def _existing(asked: OfStore) -> Settings:
     """The same, of a store that there is: reading makes none."""
-    settings = _settings(data, where, config)
+    settings = _settings(asked)
     if friends_store(settings) == "sqlite" and not Path(settings.data).is_dir():
         raise EnckeError(
             f"No friends are in {_place(settings)}; name the server's directory with --data."

@@ -1,9 +1,12 @@
 """What the generator is told to do."""
 
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
+from ...described import Flag
 from ...errors import BadSettings
 from ..load.stamp import SENDERS
 
@@ -16,43 +19,130 @@ class Distribution(StrEnum):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """The flags of the command; times in seconds."""
+    """What can be said to ``encke generate``."""
 
-    to: str = "http://127.0.0.1:8000"
-    path: str = ""
-    """Empty: as PATHS say."""
-    ndjson: bool = False
-    publish: bool = False
-    """Publish, instead of sending."""
-    count: int = 0
-    """Messages; 0: no limit."""
-    duration: float = 0.0
-    """0: no limit."""
-    rate: float = 0.0
-    """Messages a second, all senders together; 0: as fast as the server answers."""
-    linger: float = 0.0
-    """Milliseconds for which what is due is gathered before it's written."""
-    senders: int = 1
-    pipeline: int = 64
-    """Requests of a sender without an answer, at most."""
-    batch: int = 1000
-    """Messages of an NDJSON body, at most."""
-    first_id: int = 1
-    max_id: int = 1000
-    each: bool = False
-    distribution: Distribution = Distribution.UNIFORM
-    exponent: float = 1.0
-    seed: int | None = None
-    body: str = "Hello"
-    size: int = 0
-    stamp: bool = False
-    retry: bool = False
-    timeout: float = 30.0
-    counts: str = ""
-    sums: str = ""
-    api_key: str = ""
-    every: float = 10.0
-    json: bool = False
+    to: Annotated[
+        str, Meta(description="Address of the server."), Flag(metavar="URL", variable="ENCKE_URL")
+    ] = "http://127.0.0.1:8000"
+    path: Annotated[
+        str,
+        Meta(
+            description="Where a message is sent; {} stands for the user id. [default: /send/{}; "
+            "with --ndjson /send; with --publish /publish/{} and /publish]"
+        ),
+        Flag(metavar="PATH"),
+    ] = ""
+    publish: Annotated[
+        bool, Meta(description="Publish for random users: to all who are subscribed to them.")
+    ] = False
+    count: Annotated[
+        int, Meta(ge=0, description="Messages. 0: no limit."), Flag(short="-c", metavar="N")
+    ] = 0
+    duration: Annotated[
+        float, Meta(ge=0, description="End after S seconds. 0: no limit."), Flag(metavar="S")
+    ] = 0.0
+    interval: Annotated[
+        float,
+        Meta(ge=0, description="Milliseconds between two messages of a sender."),
+        Flag(metavar="MS"),
+    ] = 0.0
+    rate: Annotated[
+        float,
+        Meta(
+            ge=0, description="Messages a second, of all senders. 0: as fast as the server answers."
+        ),
+        Flag(metavar="N"),
+    ] = 0.0
+    linger: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1000,
+            description="Write only each MS milliseconds, all that is due then: cheaper for the "
+            "server.",
+        ),
+        Flag(metavar="MS"),
+    ] = 0.0
+    senders: Annotated[
+        int, Meta(ge=1, description="Connections; each user has one of them."), Flag(metavar="N")
+    ] = 1
+    pipeline: Annotated[
+        int,
+        Meta(ge=1, description="Requests of a sender without an answer, at most; of NDJSON 4."),
+        Flag(metavar="N"),
+    ] = 64
+    first_id: Annotated[int, Meta(ge=0, description="The first user id."), Flag(metavar="N")] = 1
+    max_id: Annotated[int, Meta(ge=0, description="The last user id."), Flag(metavar="N")] = 1000
+    each: Annotated[bool, Meta(description="One message to each user, instead of random ones.")] = (
+        False
+    )
+    distribution: Annotated[
+        Distribution,
+        Meta(description="Who gets them: all alike, or few much and a long tail little."),
+    ] = Distribution.UNIFORM
+    exponent: Annotated[
+        float,
+        Meta(
+            ge=0.0,
+            le=10.0,
+            description="Of zipf: user k of them gets in proportion to k^-exponent.",
+        ),
+    ] = 1.0
+    seed: Annotated[
+        int | None,
+        Meta(description="For the same users in the same order again."),
+        Flag(metavar="N"),
+    ] = None
+    body: Annotated[str, Meta(description="The message."), Flag(metavar="TEXT")] = "Hello"
+    size: Annotated[
+        int, Meta(ge=0, description="Fill the message up to this size."), Flag(metavar="BYTES")
+    ] = 0
+    stamp: Annotated[
+        bool, Meta(description="Put time, sender and number before the message, for `encke flood`.")
+    ] = False
+    ndjson: Annotated[bool, Meta(description="Many messages a request, as NDJSON.")] = False
+    batch: Annotated[
+        int, Meta(ge=1, description="Messages of an NDJSON body, at most."), Flag(metavar="N")
+    ] = 1000
+    retry: Annotated[
+        bool,
+        Meta(
+            description="Send again what was answered with 503, after the time that it names (it "
+            "may come twice); and wait for a server that isn't there."
+        ),
+    ] = False
+    timeout: Annotated[
+        float, Meta(ge=0.1, description="Seconds to wait for an answer."), Flag(metavar="S")
+    ] = 30.0
+    counts: Annotated[
+        str,
+        Meta(description="Keep the number of messages to each user in FILE."),
+        Flag(metavar="FILE"),
+    ] = ""
+    sums: Annotated[
+        str,
+        Meta(description="Keep the sum of each publisher's keys in FILE (--publish)."),
+        Flag(metavar="FILE"),
+    ] = ""
+    api_key: Annotated[
+        str,
+        Meta(
+            description="Key for sending. Better in the environment: other users may see arguments."
+        ),
+        Flag(metavar="KEY", variable="ENCKE_API_KEY"),
+    ] = ""
+    every: Annotated[
+        float, Meta(ge=0.1, description="Seconds between two lines."), Flag(metavar="S")
+    ] = 10.0
+    json: Annotated[bool, Meta(description="For programs: print a JSON object a line.")] = False
+
+    def settled(self) -> "Plan":
+        """With what follows from other fields: `rate`. Raises BadSettings."""
+        if self.interval and self.rate:
+            raise BadSettings("Give either --interval or --rate: one follows from the other.")
+        if not self.interval:
+            return self
+        return msgspec.structs.replace(self, rate=self.senders * 1000 / self.interval)
 
     @property
     def users(self) -> int:

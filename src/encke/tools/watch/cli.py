@@ -6,16 +6,17 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
 import typer
 from rich.console import Console
 
 from ...errors import BadSettings
+from ...flags import taking
 from ...settings import Settings
 from . import log as _log
 from .live import Screen
+from .options import Plot, Watch
 from .plot import check, draw
 from .recorder import Recorder
 from .samples import Sample
@@ -27,65 +28,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Align = Annotated[
-    bool, typer.Option("--align", help="Graph: each server's time counts from its own start.")
-]
-Title = Annotated[str, typer.Option(metavar="TEXT", help="Graph: its title.", show_default=False)]
-
 
 @app.callback(invoke_without_command=True)
-def watch(
-    context: typer.Context,
-    control: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="URL",
-            help=f"Control port of an Encke node. [default: http://{Settings().control}, "
-            "unless there is --pid or --name]",
-            show_default=False,
-        ),
-    ] = None,
-    pid: Annotated[
-        list[int] | None,
-        typer.Option(
-            metavar="PID", help="Any process, with its children.", min=1, show_default=False
-        ),
-    ] = None,
-    name: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=PID", help="The same, under a name of your own.", show_default=False
-        ),
-    ] = None,
-    log: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Append to FILE and FILE.jsonl.", show_default=False),
-    ] = None,
-    every: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="Period.")] = 10.0,
-    duration: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="How long; 0: until Ctrl-C.")
-    ] = 0.0,
-    plot: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="At the end draw a graph: .png or .svg.", show_default=False
-        ),
-    ] = None,
-    title: Title = "",
-    align: Align = False,
-    json: Annotated[
-        bool, typer.Option("--json", help="For programs: print each sample as a line of JSON.")
-    ] = False,
-    api_key: Annotated[
-        str,
-        typer.Option(
-            metavar="KEY",
-            envvar="ENCKE_API_KEY",
-            show_default=False,
-            help="The server's. Better in the environment: other users may see arguments.",
-        ),
-    ] = "",
-) -> None:
+@taking(Watch)
+def watch(context: typer.Context, asked: Watch) -> None:
     """Watch memory, connections, messages and CPU of a server, or several.
 
     \b
@@ -101,36 +47,29 @@ def watch(
     """
     if context.invoked_subcommand is not None:
         return
-    if plot is not None:
-        check(plot)
-    every = min(every, duration or every)
+    if asked.plot is not None:
+        check(asked.plot)
+    every = min(asked.every, asked.duration or asked.every)
     recorder = Recorder(
-        _sources(control or [], pid or [], name or [], api_key),
+        _sources(asked.control, asked.pid, asked.name, asked.api_key),
         every,
-        count=int(duration / every + 1e-9) + 1 if duration else None,
-        log=log,
+        count=int(asked.duration / every + 1e-9) + 1 if asked.duration else None,
+        log=asked.log,
     )
     began = time.monotonic()
-    with _terminable(), suppress(KeyboardInterrupt), _shown(recorder, every, log, json), recorder:
+    shown = _shown(recorder, every, asked.log, asked.json)
+    with _terminable(), suppress(KeyboardInterrupt), shown, recorder:
         recorder.wait()
     share = time.process_time() / (time.monotonic() - began)
     _say(f"watching took {share:.2%} of a core.")
-    if plot is not None:
-        draw(recorder.samples, plot, title, aligned=align)
-        _say(f"the graph is in {plot}.")
+    if asked.plot is not None:
+        draw(recorder.samples, asked.plot, asked.title, aligned=asked.align)
+        _say(f"the graph is in {asked.plot}.")
 
 
 @app.command("plot")
-def plot_(
-    logs: Annotated[
-        list[Path], typer.Argument(metavar="LOG...", help="Logs of `encke watch --log`.")
-    ],
-    out: Annotated[
-        Path, typer.Option(metavar="FILE", help="The graph, .png or .svg.", show_default=False)
-    ],
-    title: Title = "",
-    align: Align = False,
-) -> None:
+@taking(Plot)
+def plot_(asked: Plot) -> None:
     """Draw a graph of logs, all in the same axes.
 
     \b
@@ -139,12 +78,13 @@ def plot_(
 
     What LOG.jsonl holds beside LOG (each process, messages, CPU) is drawn too.
     """
-    check(out)
-    read = [_log.read(path) for path in logs]
-    samples = [it for path, log in zip(logs, read, strict=True) for it in _named(path, log, read)]
-    machines = {log.machine: None for log in read if log.machine}
-    draw(samples, out, title, machine=" / ".join(machines) or "unknown machine", aligned=align)
-    _say(f"the graph is in {out}.")
+    check(asked.out)
+    read = [_log.read(path) for path in asked.logs]
+    logs = zip(asked.logs, read, strict=True)
+    samples = [it for path, log in logs for it in _named(path, log, read)]
+    machine = " / ".join({log.machine: None for log in read if log.machine}) or "unknown machine"
+    draw(samples, asked.out, asked.title, machine=machine, aligned=asked.align)
+    _say(f"the graph is in {asked.out}.")
 
 
 def _named(path: Path, log: _log.Read, logs: Sequence[_log.Read]) -> list[Sample]:
@@ -163,7 +103,7 @@ def _sources(
 ) -> list[Source]:
     """What the flags name; raises BadSettings, and Ended for a process that isn't there."""
     if not (controls or pids or names):
-        controls = [str(Settings().control)]
+        controls = [Settings().control]
     sources: list[Source] = []
     for url in controls:
         name = "encke" if len(controls) == 1 else url.partition("://")[2] or url
