@@ -2,7 +2,7 @@
 
 A question is answered in full once every node has answered that was there when it was asked:
 each of them once, or it has left on purpose. If one of them is lost, or time is up, nobody
-can say how many it were.
+can say how many connections got it.
 
 Who has just joined doesn't know yet who is there. What it asks meanwhile is not complete
 before it must have heard of everyone (`until`), and waits for those who were there.
@@ -35,8 +35,8 @@ class Questions:
     """Those that are open. Times are seconds of one clock that doesn't go back."""
 
     def __init__(self, timeout: float, conclude: Callable[[int, int | None], None]) -> None:
-        """`conclude` gets a question's ticket, and how many it were: None, if that can't be
-        known."""
+        """`conclude` gets a question's ticket, and how many connections got the message: None,
+        if that can't be known."""
         self._timeout = timeout
         self._conclude = conclude
         self._open: dict[int, _Question] = {}  # by number, in the order of asking

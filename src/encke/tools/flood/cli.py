@@ -41,7 +41,7 @@ def flood(plan: Plan) -> NoReturn:
 
     Of what `encke generate --publish --stamp` publishes each stream gets only some. Each
     publication has a key, a random number; --sums FILE holds the sum of those that came, a
-    64-bit number for each stream. With --counts it tells whether it were those that were due.
+    64-bit number for each stream. With --counts it tells whether those came that were due.
 
     A stream that is opened again, after --churn or a cut, counts anew: what it missed in
     between is no violation, but makes the --counts differ.

@@ -12,7 +12,7 @@ and, since a stream may get another descriptor when it's opened again, a row by 
 20 bytes::
 
     sender     Q  8   who stamped its last message, + 1; 0: nobody
-    sequence   Q  8   the how-manieth of this sender's it was
+    sequence   Q  8   its number among this sender's
     tally      I  4   messages that came, see load.tallies
 
 and, only if it's asked for, the sum of the keys of the publications that began to come::

@@ -143,10 +143,10 @@ def generate(asked: Generate) -> None:
     the popular ones more likely. --tail says who subscribes to whom then:
 
     \b
-    publishers    each subscribes to whom he chose. Everyone has 15 subscriptions, most
+    publishers    newcomers subscribe to those chosen. Everyone has 15 subscriptions, most
                   have a few subscribers, and some have thousands: what they publish
                   goes to thousands. As in life, where stars are heard.
-    subscribers   whom he chose subscribes to him. Everyone has at most 15 subscribers,
+    subscribers   those chosen subscribe to newcomers. Everyone has at most 15 subscribers,
                   and some have thousands of subscriptions: they hear everyone. That is
                   the article's list of edges, read as "subscriber, publisher".
     mutual        each to the other: twice as many subscriptions.

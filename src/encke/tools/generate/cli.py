@@ -29,8 +29,8 @@ def generate(plan: Plan) -> int:
     --pipeline requests of its sender are under way.
 
     A user's messages all come from the same sender. With --stamp each begins with
-    `t=NANOSECONDS s=SENDER.NUMBER`: when it was written, by whom, and the how-manieth of
-    this sender to this user it is. `encke flood` finds the time to its arrival, holes and
+    `t=NANOSECONDS s=SENDER.NUMBER`: when it was written, by whom, and its number among
+    this sender's messages to this user. `encke flood` finds the time to its arrival, holes and
     repetitions; a message that wasn't accepted leaves a hole.
 
     --counts FILE holds a 32-bit number for each user (little-endian): how often the server

@@ -1,7 +1,7 @@
 """What the load tools, ``encke flood`` and ``encke generate``, share.
 
     target      an http:// address, taken apart; source addresses for many connections
-    stamp       the stamp of a message: when it was sent, by whom, the how-manieth
+    stamp       the stamp of a message: when it was sent, by whom, its number
     histogram   a bounded log-scale histogram, and what is said of it
     tallies     a number for each user, packed, in a file that both tools write alike
     board       counters of several processes in shared memory

@@ -6,7 +6,7 @@
        epoch (CLOCK_REALTIME, so that sender and receiver may be on two machines whose
        clocks agree).
 ``s``  the sender: a number that no other sender has, also not one of another run; and,
-       behind the dot, the how-manieth message of this sender to this user it is, from 1.
+       behind the dot, its number among this sender's messages to this user, from 1.
        A user's messages come from one sender, so that a receiver sees one gap for a lost
        message, and a number again for a doubled one.
 
@@ -36,7 +36,7 @@ said = re.compile(
     rb"(?:Recvd msg #(\d{1,9}): '|\{\"from\":\"[^\"]{1,128}\",\"data\":\")?"
     rb"(?:t=(\d{1,19}) (?:s=(\d{1,18})\.(\d{1,9})|p=(\d{1,19}))(?!\d))?"
 ).match
-"""What a message begins with: (N of ``Recvd msg #N``, t, sender, how-manieth, key), each None if
+"""What a message begins with: (N of ``Recvd msg #N``, t, sender, number, key), each None if
 it isn't there. Matches anything. The lengths keep the numbers within 64 and 32 bits."""
 
 
