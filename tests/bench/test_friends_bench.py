@@ -31,6 +31,9 @@ class Kept(msgspec.Struct):
     results: Results
 
 
+pytestmark = pytest.mark.timeout(300)  # the first test waits for the run, also on a slow machine
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a smoke run."""
@@ -52,7 +55,6 @@ def results(kept: Kept) -> Results:
 # ---- the smoke run ---------------------------------------------------------------------
 
 
-@pytest.mark.timeout(180)
 def test_every_store_has_the_graph(kept: Kept) -> None:
     """The whole graph is in SQLite, and in PostgreSQL or a notice says why not."""
     results = kept.results
