@@ -22,5 +22,5 @@ Load comes from two generators. `encke flood` with `encke generate` checks each 
 several processes, at any rate; c/load.c costs a tenth of them, which is what it takes to
 saturate a server from one core, but knows nothing of order, pace or latency.
 
-May import: everything of encke. The package itself must not import this (import-linter).
+The package itself must not import this (import-linter).
 """

@@ -2,8 +2,6 @@
 
 Exit codes: 0 done, or left out since something lacks that it needs; 1 a message was lost or worse,
 or it couldn't be carried out; 2 wrong usage; 130 interrupted.
-
-May import: everything of bench.
 """
 
 import argparse

@@ -9,8 +9,6 @@ the Outcome is printed.
 All work is spread evenly over time (a slot has its turn each 2 s), and the process
 runs at idle priority: the attack shall bother the server, not the good clients that
 share this core. What it had no time for is left out, not made up for in a burst.
-
-May import: nothing of Encke.
 """
 
 import os

@@ -1,7 +1,4 @@
-"""nchan, through the same steps as Encke, as far as one of its workers goes.
-
-May import: course, servers, stage, settings, watch.
-"""
+"""nchan, through the same steps as Encke, as far as one of its workers goes."""
 
 import re
 

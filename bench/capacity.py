@@ -1,6 +1,6 @@
 """How many connections this machine can hold with both ends on it, and what sets the bound.
 
-Pure. May import: scoreboard, settings, doctor, flood.plan, servers.
+Pure.
 """
 
 import msgspec

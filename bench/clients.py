@@ -3,8 +3,6 @@
 `load` are the clients of a server on one core, `writeloop` is the floor; c/*.c say what they
 do. They are in C, since `encke flood` and `encke generate` together cost more than a gateway,
 and on one core would measure themselves.
-
-May import: servers.processes, tools.load.usage.
 """
 
 import shutil

@@ -4,8 +4,6 @@
    how long it takes until who has just logged in on one node is reached from another one
 2. messages that cross NATS beside the same ones on one node, on the same core
 3. very many users on one node, alone and joined; the NATS server restarted
-
-May import: clients, cluster_crossing, cluster_memory, cluster_spread, course, options, servers.
 """
 
 from typing import Annotated, Self

@@ -4,8 +4,6 @@
 messages are sent to another one, and a NATS server is between them. All processes of either are
 on the server's core, the clients on the other one. A round measures both, one right after
 the other; the ratios are taken within a round.
-
-May import: clients, contestants, course, meter, servers.
 """
 
 from collections.abc import Iterator, Sequence

@@ -4,8 +4,6 @@ On the same NATS server: at once, since the head isn't sent before it has proces
 subscription. Over several servers interest has to spread from one to the others, and that
 is what is measured: from the head's last byte on, messages are sent through the other
 node, one after the other, and the first one that comes says how long it took.
-
-May import: servers.
 """
 
 import re

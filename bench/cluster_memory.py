@@ -3,8 +3,6 @@
 The same node is measured alone just before. Then the NATS server is restarted, and it's timed
 until the node is ready again, all of its interest being in place; a second node sends to
 random users afterwards, and each message must come.
-
-May import: counts, course, servers, stage, tools.
 """
 
 from pathlib import Path

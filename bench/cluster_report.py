@@ -1,7 +1,4 @@
-"""The report of ``python -m bench cluster``: budgets and tables.
-
-May import: cluster, its parts, contestants, course, graphs, options, report, servers.
-"""
+"""The report of ``python -m bench cluster``: budgets and tables."""
 
 from collections.abc import Iterator
 from statistics import median

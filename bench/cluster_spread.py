@@ -3,8 +3,6 @@
 Each node is at a NATS server of its own; the three servers are joined. `encke flood` holds the
 streams of all nodes, an `encke generate` sends to each node, to users wherever they are: two
 of three messages cross.
-
-May import: cluster_interest, counts, meter, servers, stage, tools.
 """
 
 import time

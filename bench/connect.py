@@ -3,8 +3,6 @@
 A stream counts as open once its response head has come: Encke writes it only after
 the router knows the user, so whoever has the head can be reached. The clients keep
 at most 256 heads outstanding, so nobody's backlog overflows.
-
-May import: clients, contestants, course, options, report, servers.
 """
 
 from pathlib import Path

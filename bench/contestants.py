@@ -1,7 +1,4 @@
-"""Who is measured side by side on one core: Encke in two shapes, and nchan.
-
-May import: course, machine, clients, servers.
-"""
+"""Who is measured side by side on one core: Encke in two shapes, and nchan."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -3,8 +3,6 @@
 ``encke generate --counts`` and ``encke flood --counts`` keep a 32-bit number for each
 user in a file that is up to date at any time (load.tallies). Several runs of the
 generator have a file each; their sum must be what the flood counts.
-
-May import: nothing of Encke.
 """
 
 import operator

@@ -2,8 +2,6 @@
 what is left out; a directory for its files.
 
 On a terminal a line that's kept up to date, elsewhere a line now and then.
-
-May import: report, watch.
 """
 
 import time

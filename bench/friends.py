@@ -9,9 +9,6 @@ One run, all on this machine's cores, with the tools that users have:
 4. a publisher with very many subscribers publishes, while others send to each other
 
 What comes to whom is compared with the graph: see friends_due.
-
-May import: capacity, course, friends_due, friends_popular, friends_stage, friends_stores, loop,
-options, servers, stage, watch.
 """
 
 from collections.abc import Iterator

@@ -14,7 +14,7 @@ stream stays unseen with a chance of 1 to 2^63, also if several faults make up f
 in number. No list of what came to whom is needed, which at 16,000 messages a second would cost
 more than the server does.
 
-Pure but for reading files. May import: load.stamp.
+Pure but for reading files.
 """
 
 from array import array

@@ -2,8 +2,6 @@
 
 First one message of theirs, alone. Then a steady load between others: by itself, and while they
 publish all the time, the next message as soon as the one before is answered.
-
-May import: counts, course, friends_due, friends_stage, servers, stage.
 """
 
 import threading

@@ -1,8 +1,4 @@
-"""The report of ``python -m bench friends``: budgets, tables, graphs.
-
-May import: capacity, course, friends, friends_popular, friends_stage, graphs, options, report,
-stage.
-"""
+"""The report of ``python -m bench friends``: budgets, tables, graphs."""
 
 from collections.abc import Iterator
 

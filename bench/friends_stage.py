@@ -2,8 +2,6 @@
 
 As stage.Stage, but nobody says whom a message goes to: the node finds them in its store, and
 what came is compared with what the graph says (friends_due).
-
-May import: friends_due, servers, stage, tools.load.
 """
 
 import time

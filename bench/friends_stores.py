@@ -1,7 +1,4 @@
-"""The graph of friends, made and loaded as users do: by ``encke friends``, a process each.
-
-May import: processes, friends.opening.
-"""
+"""The graph of friends, made and loaded as users do: by ``encke friends``, a process each."""
 
 import re
 import subprocess

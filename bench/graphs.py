@@ -1,7 +1,4 @@
-"""The graphs of the reports, as declarations; each is drawn when the report is written.
-
-May import: report, growth, load, watch; matplotlib, when something is drawn.
-"""
+"""The graphs of the reports, as declarations; each is drawn when the report is written."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -3,8 +3,6 @@
 Each size has a node of its own: all streams are opened, and messages are sent at one
 rate to random users. What is compared between neighbouring sizes is by how much more a
 quantity has grown than the connections.
-
-May import: servers, stage.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -10,8 +10,6 @@ objects, one each (/proc/slabinfo shows it), so that half of it is the server's.
 Not the sockets', and told apart: the kernel's stacks and page tables; and what someone leaves
 behind who lists /proc/PID/fd, as monitors do: an inode and a directory entry of /proc for each
 open file, kept until memory is short. They are known by their inodes' cache.
-
-May import: doctor.
 """
 
 import os

@@ -3,8 +3,6 @@
 It holds as many streams as one process can, or more processes hold more, writes a chunk to
 each of them, round by round, and `encke flood` reads them, as it does from the server, on the
 same cores at the same time of the run. What the clients cost is thus in both.
-
-May import: clients, counts, course, tools, tools.load.usage.
 """
 
 import time

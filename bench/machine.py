@@ -1,7 +1,4 @@
-"""The machine on which a measurement is made.
-
-May import: nothing of Encke.
-"""
+"""The machine on which a measurement is made."""
 
 import os
 import platform

@@ -4,8 +4,6 @@
 each, spread over gateways as a machine with a limit of 20,000 open files would, and
 prints what the process has grown by. A fresh process, since a heap that was used
 before hides growth.
-
-May import: hub.map, ids, load.usage.
 """
 
 import os

@@ -3,8 +3,6 @@
 Memory is PSS, summed over all of a server's processes: before any connection, with
 all streams open, and after messages have gone through them. The kernel's memory for
 a socket (~5 KB) is not in it; it is the same for every server.
-
-May import: clients, contestants, course, map_memory, options, report, servers.
 """
 
 from pathlib import Path

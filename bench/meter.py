@@ -1,7 +1,4 @@
-"""CPU time of several, and of all else on this machine.
-
-May import: tools.load.usage.
-"""
+"""CPU time of several, and of all else on this machine."""
 
 import time
 from collections.abc import Callable

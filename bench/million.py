@@ -10,8 +10,6 @@ One run, all on this machine's cores, with the tools that users have:
 6. nchan, through the same steps, as far as one of its workers goes
 
 Every message is counted for its user by who sends and by who gets it.
-
-May import: beside, capacity, course, growth, loop, options, servers, stage, watch.
 """
 
 from statistics import fmean

@@ -1,7 +1,4 @@
-"""The report of ``python -m bench million``: budgets, tables, graphs.
-
-May import: beside, capacity, course, graphs, growth, million, options, report, stage.
-"""
+"""The report of ``python -m bench million``: budgets, tables, graphs."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,8 +1,6 @@
 """What a benchmark is told: a struct of options, of which the command line is made.
 
 A field with a Meta is an option of the command line, and msgspec checks what is given for it.
-
-May import: nothing of Encke.
 """
 
 from collections.abc import Iterator

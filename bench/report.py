@@ -10,8 +10,6 @@ programs; `write` makes a folder that is kept:
 Invariants: nothing half is left, all is made in a directory of its own, and moved into the folder
 file by file once it's complete. What is kept stays small: a graph is one PNG of few colours,
 `WIDTH` pixels wide, of at most `POINTS` readings, and so is a log.
-
-May import: machine, servers.processes; of watch its check for matplotlib, and its log.
 """
 
 import os

@@ -6,8 +6,6 @@ rounds is the result, so that a machine that is slow for a while is slow for all
 
 Every sample is checked: as many messages came as were sent, to the streams that they
 were sent to, and the server's own count agrees.
-
-May import: clients, contestants, course, meter, options, report, servers.
 """
 
 from collections.abc import Callable, Iterator

@@ -9,8 +9,6 @@ order. The other half churns: so many a second leave, by FIN and RST in turns, a
 back. Messages go by NDJSON, some by a POST each; to all streams alike, and to users who
 aren't there. When the load has ended, the churning half leaves, then the other one: each
 time the node must return to what is left.
-
-May import: counts, course, options, servers, soak_readings, tools, watch.
 """
 
 import time

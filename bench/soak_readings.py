@@ -9,8 +9,6 @@ together each page counts once.
 
 Beside it stand the counts that must not creep: open files and threads of each process,
 connections, users, logins.
-
-May import: servers, watch.
 """
 
 import os

@@ -1,7 +1,4 @@
-"""The report of ``python -m bench soak``: is it flat?
-
-May import: course, graphs, options, report, soak, soak_readings, watch.
-"""
+"""The report of ``python -m bench soak``: is it flat?"""
 
 from collections.abc import Sequence
 

@@ -2,8 +2,6 @@
 
 Encke and nchan go through the same steps, on all cores, with the same tools: `encke flood`
 reads, `encke generate` sends. Each step leaves the streams as it found them.
-
-May import: counts, kernel, meter, servers, tools, load.
 """
 
 import time

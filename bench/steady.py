@@ -9,8 +9,6 @@ clients.
 Server and load run on all cores, as they do elsewhere; each phase has new streams. With several
 phases of a kind the tables show sums of messages, medians of latencies and shares; memory is
 that of the first, since what attackers took is kept for the next ones.
-
-May import: attackers, course, options, report, servers, stage, watch.
 """
 
 import time

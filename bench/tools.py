@@ -7,8 +7,6 @@
 
 Settings of ours (ENCKE_*) are left out. What a tool says is read by a thread as it comes, so
 that it never waits for us. It's ended when its block is left, however it's left.
-
-May import: servers, tools.flood.teller, tools.generate.teller.
 """
 
 import queue

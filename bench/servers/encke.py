@@ -2,8 +2,6 @@
 
 It's looked at through the control port, the log and /proc only, as an operator does. ENCKE_*
 of our environment are left out.
-
-May import: server, processes, the description of /state.
 """
 
 import http.client

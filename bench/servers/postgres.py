@@ -1,7 +1,6 @@
 """A PostgreSQL server with an empty database, on a Unix socket and a free loopback port.
 
-PostgreSQL refuses to run as root; then its own user runs it. May import: server, processes;
-psycopg.
+PostgreSQL refuses to run as root; then its own user runs it.
 """
 
 import glob

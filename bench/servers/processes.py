@@ -2,8 +2,6 @@
 
 Invariant: a process that was started here is ended by its id when its context is
 left, however it is left; so are the processes that it had started.
-
-May import: errors, tools.load.usage.
 """
 
 import os

@@ -1,7 +1,4 @@
-"""What all servers have that are started here: a start, a log, what they cost, an end.
-
-May import: processes, tools.load.usage.
-"""
+"""What all servers have that are started here: a start, a log, what they cost, an end."""
 
 import os
 import subprocess

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import msgspec
 import psutil
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from system.node import PATIENCE, Node
 
@@ -255,6 +255,7 @@ def test_thinning(limit: int, noted: list[bool]) -> None:
     st.integers(0, 2**32), st.floats(-500, 500), st.floats(0, 50), st.booleans(),
     st.integers(60, 300),
 )  # fmt: skip
+@settings(deadline=None)
 def test_a_known_slope_is_found(
     seed: int, growth: float, spread: float, walks: bool, count: int
 ) -> None:

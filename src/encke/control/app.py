@@ -4,8 +4,6 @@ Handlers never wait: what needs the friends' store gives a Later. What not every
 for is imported when it is asked for. Errors are problem details (RFC 9457). With an API key
 everything but /health asks for it: load balancers probe without credentials, and /health
 tells nothing else.
-
-May import: scoreboard, settings, version, reactor, wire, and this room but server, connection.
 """
 
 from collections.abc import Callable

@@ -7,8 +7,6 @@ was heard for SILENCE isn't shown, whether it's the node, NATS, the router or it
 is silent.
 
 Invariants: one question is under way at most. Imported only in a cluster.
-
-May import: cluster.members, reactor, scoreboard, errors, wire, state.
 """
 
 import socket

@@ -22,8 +22,6 @@ handler. A `step` reads once, or handles one event: it's for the server to say w
 
 Who is refused gets the answer rather than a reset: nothing more is written, and what comes is
 read for a while (RFC 9112, 9.6).
-
-May import: app, response, problems, reactor, wire, settings.
 """
 
 import enum

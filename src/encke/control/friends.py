@@ -13,8 +13,7 @@ without asking first (the Fetch standard's CORS-safelisted requests), and the co
 doesn't answer such questions. And a page whose host name was made to mean this machine
 (DNS rebinding) is found out by that name, see `_check`.
 
-Imported when it's first needed: few nodes do. May import: store_thread, response, routes,
-problems, friends, reactor, wire, settings, ids, errors.
+Imported when it's first needed: few nodes do.
 """
 
 import re

@@ -7,8 +7,6 @@ replacement inherits, so that restarts don't make new series.
 The text format (https://prometheus.io/docs/instrumenting/exposition_formats/) is a line a
 sample and two a family, written here: its library brings HTTP servers and OpenSSL along, 7 MB
 of a node (docs/adr/0013).
-
-May import: state.
 """
 
 from collections.abc import Iterable, Iterator

@@ -2,8 +2,6 @@
 
 Self-contained: no script, no style sheet or font from elsewhere, so they work on a
 machine that reaches nothing else, and under a policy that allows nothing else.
-
-May import: nothing of Encke.
 """
 
 import os

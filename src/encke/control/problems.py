@@ -1,7 +1,4 @@
-"""Errors of the control port as problem details (RFC 9457).
-
-May import: response, errors, log, wire.response.
-"""
+"""Errors of the control port as problem details (RFC 9457)."""
 
 from http import HTTPStatus
 

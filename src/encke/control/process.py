@@ -2,8 +2,6 @@
 
 What it serves with is imported in the child: no other process needs it, and pages that were
 imported before the fork are in everyone's memory once a process writes to them.
-
-May import: settings, scoreboard.
 """
 
 import gc

@@ -4,7 +4,7 @@ A handler on the loop never waits. What needs the friends' store gives a `Later`
 store's thread resolves; what reads a body of any length gives a `Body`, whose every piece is
 answered by a `Later`, so that no more is read before the piece is dealt with.
 
-Pure: the date comes from the caller. May import: wire.response.
+Pure: the date comes from the caller.
 """
 
 from collections.abc import Callable

@@ -3,7 +3,7 @@
 A path's `{name}` stands for one segment that isn't empty, without its percent-encoding. What
 answers GET answers HEAD.
 
-Pure. May import: response, problems, wire.
+Pure.
 """
 
 from collections.abc import Callable, Sequence

@@ -9,8 +9,6 @@ a descriptor that was closed in a turn has no new owner before the turn's report
 Invariants: at most --control-connections are served, and REFUSED more are told so at a time.
 After SIGTERM nothing new is taken, what is under way is answered, and after SHUTDOWN_SECONDS
 the loop ends whatever happens. The row says READY only while connections are accepted.
-
-May import: app, cluster, connection, problems, reactor, scoreboard, settings, log, wire.
 """
 
 import errno

@@ -3,8 +3,6 @@
 Memory is PSS: each page counts for its share, so the sum over a node's processes is
 what the node takes from the machine. The kernel walks every mapping to tell it
 (milliseconds a process), so it is read at most once a second; all else is read anew.
-
-May import: scoreboard, wire.nodes.
 """
 
 import os

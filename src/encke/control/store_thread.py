@@ -3,8 +3,6 @@
 Thread and store come with the first call. Calls are done one after the other, in the
 order in which they came; that is also why the store need not be safe for threads. What a call
 brings comes back to the loop by an eventfd.
-
-May import: response, problems, friends.store, reactor, errors.
 """
 
 import os

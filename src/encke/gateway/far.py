@@ -9,8 +9,6 @@ messages taken again.
 Invariants: frames leave in the order LOGIN, LOGOUT, SEND, so that who logs in and goes
 within a turn ends up logged out; and a row that was freed and taken within one logged in,
 since a LOGOUT ends its own generation only. `full` bounds what is under way.
-
-May import: port, reactor, wire.
 """
 
 import socket

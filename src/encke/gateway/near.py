@@ -7,8 +7,6 @@ settled as soon as it was queued, or at the turn's end, once written, if it's a 
 publication: its pace goes by how long that takes.
 
 Invariant: messages of a sender stay in order: as long as any wait, those that come go behind them.
-
-May import: port, hub, friends, reactor, scoreboard, settings, wire.message.
 """
 
 import time

@@ -4,8 +4,6 @@
 `near.NearRouter` a hub in the gateway's own process. `Holder`, who holds the connections, is what
 it tells. The gateway can't tell the two apart; tests/gateway/test_router_contract.py says what
 holds of both.
-
-May import: wire.message, for its words.
 """
 
 from array import array

@@ -1,7 +1,4 @@
-"""A gateway as a process of its own.
-
-May import: the other files of this room, reactor, scoreboard, settings.
-"""
+"""A gateway as a process of its own."""
 
 import signal
 import socket

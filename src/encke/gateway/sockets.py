@@ -10,8 +10,6 @@ to probe by itself, and each connection is probed when its turn comes, see Strea
 
 Who doesn't answer a probe is gone once TCP_USER_TIMEOUT has passed since his last sign of
 life, at the next probe. RFC 9293, 3.8.4; tcp(7); kernel: tcp_sock_set_keepidle_locked().
-
-May import: nothing of Encke.
 """
 
 import socket

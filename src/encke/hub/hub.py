@@ -24,7 +24,7 @@ Invariants:
 - A Sent is concluded once, when all of it was expanded, written, looked up and answered.
 - A plain message enters neither map, publications nor pace: `find` is a dict's.
 
-Pure. May import: this room, ids, wire.message.
+Pure.
 """
 
 import math

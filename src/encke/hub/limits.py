@@ -3,7 +3,7 @@
 A *handle* is a connection that a message goes to, a *row* a subscriber whom the friends' store
 names; a million may be subscribed to somebody of whom a thousand are here.
 
-Pure. May import: nothing.
+Pure.
 """
 
 # messages to users

@@ -16,7 +16,7 @@ Invariants: a handle stands under an id exactly if the id stands in the handle's
 slot. A slot belongs to one generation at a time: logging a newer generation in
 ends what the older one was logged in under.
 
-Pure. May import: ids.
+Pure.
 """
 
 from collections.abc import Callable, Iterable, Iterator

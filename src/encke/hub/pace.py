@@ -1,6 +1,6 @@
 """The pace of large publications: those that have more subscribers than one page.
 
-Pure: whoever makes one gives it a clock. May import: limits.
+Pure: whoever makes one gives it a clock.
 """
 
 import math

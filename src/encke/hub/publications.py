@@ -17,7 +17,7 @@ Invariants:
 - One lookup is under way at a time; it names at most LOOKUP first pages and one further page.
 - What waits is bounded by whoever adds: by the gateways' windows.
 
-Pure. May import: limits, msgspec.
+Pure.
 """
 
 from collections import OrderedDict, deque

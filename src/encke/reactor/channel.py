@@ -3,8 +3,6 @@
 Invariants: frames leave in the order of `send`; one write a turn (`flush`), however
 many frames; what the kernel doesn't take waits here, and is bounded because what it
 answers is (see the gateway's window).
-
-May import: wire.link, reactor.loop, errors.
 """
 
 import socket

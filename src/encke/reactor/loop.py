@@ -8,8 +8,6 @@ from waking up for one connection. It also costs a node 4 MB (docs/adr/0003).
 Invariants: a callback may add and remove any file descriptor; one that was removed
 is not called any more, even if it had been reported in the same turn. Ticks are the
 only timers: nothing here grows with the number of connections.
-
-May import: nothing of Encke.
 """
 
 import math

@@ -2,8 +2,6 @@
 
 A thread can't be ended, so one that hangs in a name server's silence goes on until the
 system's resolver gives up (usually within 30 s); what it finds is dropped.
-
-May import: loop.
 """
 
 import os

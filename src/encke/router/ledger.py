@@ -20,7 +20,7 @@ Invariants:
 - In a cluster a connection is told that it's logged in once the other nodes reach it.
 - Whatever calls the hub lets its events out (`let_out`), before anything else comes in.
 
-Pure. May import: hub, wire, others.
+Pure.
 """
 
 from array import array

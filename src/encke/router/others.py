@@ -9,7 +9,7 @@ Invariants:
   answered in `concluded`. It's no batch number.
 - The other nodes are an origin of their own, with turns as each gateway has.
 
-Pure. May import: hub, wire.
+Pure.
 """
 
 from array import array

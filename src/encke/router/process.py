@@ -2,8 +2,6 @@
 
 A plain message doesn't come by here: what a link's channel receives goes to the ledger, what the
 ledger sends to the channels, and `flush_all` writes at the turn's end what they have gathered.
-
-May import: ledger, others, hub, friends, cluster, reactor, scoreboard, settings, wire.
 """
 
 import os

@@ -11,7 +11,7 @@ becomes a list of events::
 Pipelined requests come out one after the other. The caller decides what a body is
 allowed to be; a body's pieces are passed on, never gathered here.
 
-Pure. May import: httptools, known_heads, request.
+Pure.
 """
 
 import re

@@ -11,7 +11,7 @@ and wholly there. All else, whatever follows it, and everything new is llhttp's.
 
 Invariant: at most LIMIT heads of at most LONGEST bytes are kept, in all.
 
-Pure. May import: request.
+Pure.
 """
 
 import re

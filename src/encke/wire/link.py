@@ -36,7 +36,7 @@ Each kind is a class: its columns, how it's written (`encode`) and how it's read
 are spelled out, without helpers: a message takes four frames, and each call would be made four
 times a message.
 
-Pure. May import: message, errors, msgspec.
+Pure.
 """
 
 import struct

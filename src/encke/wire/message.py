@@ -4,7 +4,7 @@ Where many travel together, they do so by columns (`Messages`): from a sender's 
 through frames, to the connections. No object a message is made for that. An encoder, at the end
 of the way, is given the record.
 
-Pure. May import: msgspec.
+Pure.
 """
 
 import enum

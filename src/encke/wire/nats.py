@@ -24,7 +24,7 @@ What is read is held to the form that nats-server writes: words in capitals, one
 between fields. Fields may have any byte but blank, tab, CR and LF: whoever may publish
 chooses subject and reply, and must not be able to end another's connection.
 
-Pure. May import: errors, msgspec.
+Pure.
 """
 
 import re

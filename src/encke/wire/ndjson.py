@@ -3,7 +3,7 @@
 `LineCutter` cuts a body that comes in pieces into blocks of whole lines, `decode`
 turns a block into messages. Empty lines are ignored, as in most NDJSON readers.
 
-Pure. May import: errors, ids, msgspec.
+Pure.
 """
 
 import msgspec

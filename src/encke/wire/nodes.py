@@ -11,7 +11,7 @@ started. At the reply subject of a message, from every node that got it::
     {"node": "4be1c02f9a77", "delivered": 2}
     {"node": "4be1c02f9a77", "delivered": 0, "error": "The message is not UTF-8."}
 
-Pure. May import: errors, msgspec.
+Pure.
 """
 
 import re

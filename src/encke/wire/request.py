@@ -1,6 +1,6 @@
 """What a request is, once its bytes are read: the events that `http` makes of them.
 
-Pure. May import: msgspec.
+Pure.
 """
 
 import enum

@@ -1,6 +1,6 @@
 """HTTP/1.1 responses as bytes: answers, problems (RFC 9457) and the heads of streams.
 
-Pure: the date comes from the caller. May import: msgspec.
+Pure: the date comes from the caller.
 """
 
 from http import HTTPStatus

@@ -6,8 +6,6 @@ stream" and 9.2.6 "Interpreting an event stream".
 Invariants: however the stream is cut into pieces, the events are the same. What
 is kept of an unfinished event is bounded by `limit`. An event that the stream's
 end cuts off is never handed out.
-
-May import: errors only.
 """
 
 import re

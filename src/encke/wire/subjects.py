@@ -20,7 +20,7 @@ That's all there is to it, since a user id has none of what NATS gives a meaning
 dot, and no comma: different ids have different tokens, each token is one id, and a token
 is neither a wildcard nor several tokens.
 
-Pure. May import: errors, ids.
+Pure.
 """
 
 import re

@@ -11,7 +11,7 @@ unfinished line is bounded: of a line that is too long only the number stays.
 Whole blocks are checked and cut by a few calls for all their lines; only a block in
 which something is wrong is read line by line.
 
-Pure. May import: errors, ids, wire.ndjson, msgspec.
+Pure.
 """
 
 from collections.abc import Callable, Iterable, Iterator
