@@ -36,7 +36,7 @@ class Answers:
     def __init__(self) -> None:
         self.delivered = Delivered()
         """`delivered[outcome]`: what the sender of a single message is told."""
-        self._refusals: dict[tuple[Problem, bool], bytes] = {}
+        self._refusals: dict[tuple[Problem, bool], bytes] = {}  # those that very many get
         self.tick()
 
     def tick(self) -> None:
@@ -61,10 +61,12 @@ class Answers:
         close: bool,
         head_only: bool = False,
         more: dict[str, int] | None = None,
+        shared: bool = False,
     ) -> bytes:
-        """What is told instead; `more` adds members."""
-        plain = not head_only and more is None
-        known = self._refusals.get((why, close)) if plain else None
+        """What is told instead; `more` adds members. `shared`: very many are told the same, for it
+        doesn't go by what they sent."""
+        shared = shared and more is None
+        known = self._refusals.get((why, close)) if shared else None
         if known is None:
             known = problem(
                 why.status,
@@ -75,6 +77,6 @@ class Answers:
                 head_only=head_only,
                 more=more,
             )
-            if plain:
+            if shared:
                 self._refusals[why, close] = known
         return known

@@ -80,8 +80,8 @@ class Requests:
 
     def readable(self, fd: int) -> None:
         """There's something to read from a connection that isn't a stream."""
-        exchange = self._awake.get(fd)
-        if self.router.full:
+        exchange, state = self._awake.get(fd), self.states[fd]
+        if self.router.full and state < WAITING:
             self._connections.hold(fd)
             return
         size = READ_SIZE
@@ -96,7 +96,6 @@ class Requests:
         except OSError:
             self._connections.close(fd)
             return
-        state = self.states[fd]
         if not data:
             self._ended(fd, state)
         elif state < WAITING:  # else nobody looks at it
@@ -171,12 +170,10 @@ class Requests:
         fd, move = exchange.fd, self._connections.move
         if exchange.request is not None:
             move(fd, life.Event.BODY_BEGAN)
-        elif exchange.owed:
+        else:
             move(fd, life.Event.WHOLE)
             if not exchange.parser.between_requests:
                 move(fd, life.Event.HEAD_BEGAN)
-        else:
-            move(fd, life.Event.HEAD_BEGAN)
         if len(exchange.owed) >= MAX_PIPELINED:
             self._connections.hold(fd)
 
@@ -300,6 +297,7 @@ class Requests:
             close=self._ends(handler),
             head_only=request is not None and request.method == b"HEAD",
             more=more,
+            shared=request is None,
         )
         self.ready.append(exchange)
 

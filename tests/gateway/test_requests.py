@@ -1,0 +1,128 @@
+"""Requests of one connection, in process: a socket pair, no fork, a router that only takes."""
+
+import socket
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from encke.gateway.connections import Connections
+from encke.gateway.life import ENDING, LINGERING
+from encke.gateway.poller import MAX_READY
+from encke.gateway.port import Sender
+from encke.gateway.requests import Requests
+from encke.gateway.streams import Streams
+from encke.settings import Settings
+from encke.wire.message import SEND, Messages, Order
+
+
+class Router:
+    """Takes everything and says nothing (port.Router)."""
+
+    available = True
+    users = 0
+    counts: Mapping[int, int] = {}
+
+    def __init__(self) -> None:
+        self.full = False
+        self.sent: list[Sender] = []
+
+    def login(self, handle: int, id: bytes) -> None:
+        pass
+
+    def logout(self, handle: int) -> None:
+        pass
+
+    def send(self, sender: Sender, messages: Messages, order: Order = SEND) -> None:
+        self.sent.append(sender)
+
+    def flush(self) -> None:
+        pass
+
+    def tick(self) -> None:
+        pass
+
+
+class Gateway:
+    """One connection, and all that serves it; `client` is its other end."""
+
+    def __init__(self) -> None:
+        self.router = Router()
+        self.connections = Connections(Settings(), 1, self.router)
+        self.requests = Requests(self.connections, Streams(self.connections))
+        ours, self.client = socket.socketpair()
+        ours.setblocking(False)
+        self.client.setblocking(False)
+        self.fd = ours.detach()
+        self.connections.take(self.fd)
+
+    @property
+    def state(self) -> int:
+        return self.connections.columns.state[self.fd]
+
+    def ready(self) -> list[int]:
+        """Who the poller says is ready."""
+        return [fd for fd, _ in self.connections.poller.poll(0, MAX_READY)]
+
+    def turn(self) -> None:
+        """Read from whoever is ready, give the answers, write."""
+        for fd in self.ready():
+            self.requests.readable(fd)
+        self.requests.answer()
+        self.connections.outbox.flush()
+
+    def close(self) -> None:
+        self.connections.close(self.fd)
+        self.client.close()
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    gateway = Gateway()
+    yield gateway
+    gateway.close()
+
+
+def test_who_lingers_keeps_nobody_awake(gateway: Gateway) -> None:
+    """What still comes after the last answer is dropped, also while the router takes no more: it
+    isn't reported turn after turn."""
+    gateway.client.send(b"nonsense\r\n\r\n")
+    gateway.turn()
+    assert gateway.state == LINGERING
+    gateway.router.full = True
+    gateway.client.send(b"and more of it")
+    gateway.turn()
+    assert gateway.state == LINGERING
+    assert gateway.ready() == []
+
+
+def test_who_is_ahead_of_the_router_is_not_read_from(gateway: Gateway) -> None:
+    """While the router is full, what senders send waits in the kernel."""
+    gateway.router.full = True
+    gateway.client.send(b"POST /send/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
+    gateway.turn()
+    assert gateway.ready() == []
+    assert not gateway.router.sent
+    gateway.router.full = False
+    gateway.connections.release(gateway.fd)
+    gateway.turn()
+    assert len(gateway.router.sent) == 1
+
+
+def test_the_client_of_a_refused_body_is_told_at_once(gateway: Gateway) -> None:
+    """Nobody waits for the rest of a body that isn't wanted."""
+    gateway.client.send(b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\nx")
+    gateway.requests.readable(gateway.fd)
+    assert gateway.state == ENDING
+    gateway.turn()
+    assert gateway.client.recv(4096).startswith(b"HTTP/1.1 404 ")
+
+
+def test_refusals_that_differ_are_not_kept(gateway: Gateway) -> None:
+    """Of what is refused, only what is the same for very many is kept: it can't grow with what
+    strangers write."""
+    for length in range(200, 250):
+        id = b"x" * length
+        gateway.client.send(b"GET /test/%b HTTP/1.1\r\nHost: a\r\n\r\n" % id)
+        gateway.turn()
+        assert b"has %d characters" % length in gateway.client.recv(4096)
+    assert len(gateway.requests._answers._refusals) <= 1
