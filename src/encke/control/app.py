@@ -17,10 +17,10 @@ from ..scoreboard import Scoreboard
 from ..settings import Settings
 from ..version import VERSION
 from ..wire.request import Request
-from ..wire.response import Headers
+from ..wire.response import JSON, Headers
 from . import state
 from .problems import RETRY_AFTER, problem, problem_of
-from .response import JSON, Outcome, Response
+from .response import Outcome, Response
 from .routes import Asked, Route, find, segments_of
 
 if TYPE_CHECKING:

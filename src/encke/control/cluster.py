@@ -9,14 +9,13 @@ is silent.
 Invariants: one question is under way at most. Imported only in a cluster.
 """
 
-import socket
 import time
 
 import msgspec
 
 from ..cluster.members import SILENCE
 from ..errors import FrameError
-from ..reactor.channel import Channel
+from ..reactor.channel import Channel, connect
 from ..reactor.loop import Reactor
 from ..scoreboard import ROUTER, Field, Scoreboard
 from ..wire import nodes
@@ -72,13 +71,9 @@ class Cluster:
             self._channel.flush()
 
     def _connect(self) -> None:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            connection.setblocking(False)
-            connection.connect(self._path)
-        except OSError:
-            connection.close()  # the supervisor is about to start a router, or to end
-            return
+        connection = connect(self._path)
+        if connection is None:
+            return  # the supervisor is about to start a router, or to end
         self._asked = False
         self._channel = Channel(self._reactor, connection, self._received, self._lost)
 

@@ -28,10 +28,10 @@ from ..friends.store import Page, Store
 from ..ids import user_id
 from ..reactor.loop import Reactor
 from ..settings import Settings, friends_store
-from ..wire.response import Headers
+from ..wire.response import JSON, Headers
 from ..wire.subscriptions import FORMS, Form, Pair, Reader
 from .problems import RETRY_AFTER, Rejected, problem
-from .response import JSON, Later, Response
+from .response import Later, Response
 from .routes import Asked
 from .store_thread import StoreThread
 

@@ -2,11 +2,9 @@
 
 from http import HTTPStatus
 
-import msgspec
-
 from .. import log
 from ..errors import BadUserId, StoreError
-from ..wire.response import PROBLEM, Headers
+from ..wire.response import PROBLEM, Headers, problem_body
 from .response import Response
 
 RETRY_AFTER: Headers = ((b"Retry-After", b"1"),)
@@ -27,14 +25,7 @@ class Rejected(Exception):
 
 def problem(status: int, detail: str, headers: Headers = (), **members: int) -> Response:
     """The answer that says what is wrong, in a sentence on what to do; `members` say more."""
-    body = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        **members,
-    }
-    return Response(status, msgspec.json.encode(body), PROBLEM, headers)
+    return Response(status, problem_body(status, detail, members), PROBLEM, headers)
 
 
 def problem_of(error: Exception) -> Response:

@@ -12,9 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from ..wire.response import Headers, status_line
-
-JSON = b"application/json"
+from ..wire.response import Headers, response
 
 
 class Response(msgspec.Struct, frozen=True):
@@ -27,18 +25,15 @@ class Response(msgspec.Struct, frozen=True):
 
     def encoded(self, *, date: bytes, close: bool, head_only: bool) -> bytes:
         """As it travels; with `head_only` (the answer to HEAD) without its body."""
-        lines = [status_line(self.status), b"Date: %b\r\n" % date]
-        lines += (b"%b: %b\r\n" % header for header in self.headers)
-        if self.content_type:
-            lines.append(b"Content-Type: %b\r\n" % self.content_type)
-        if self.status != 204:  # RFC 9110, 8.6
-            lines.append(b"Content-Length: %d\r\n" % len(self.body))
-        if close:
-            lines.append(b"Connection: close\r\n")
-        lines.append(b"\r\n")
-        if not head_only:
-            lines.append(self.body)
-        return b"".join(lines)
+        return response(
+            self.status,
+            self.body,
+            date=date,
+            content_type=self.content_type,
+            headers=self.headers,
+            close=close,
+            head_only=head_only,
+        )
 
 
 class Later:

@@ -1,9 +1,10 @@
 """All connections of a gateway: taking one in, its way through life, closing it.
 
 Invariants: a descriptor is open here exactly if its row isn't FREE. A row's state changes by
-`life`'s table only, and with it its deadline. What the poller reports of a row is what
-`life.interest` says: `rearm` is the only place that tells it. Closing is the only way out of a
-row, and leaves nothing behind: row, outbox, exchange, login.
+`life`'s table only, and with it its deadline; `Columns.take` and `free` are the first and the last
+step. What the poller reports of a row is what `life.interest` says: `rearm` is the only place that
+tells it. Closing is the only way out of a row, and leaves nothing behind: row, outbox, exchange,
+login.
 """
 
 import math
@@ -176,7 +177,6 @@ class Connections:
         state = columns.state[fd]
         if state == FREE:
             return
-        self.move(fd, Event.CLOSED)
         if state >= STREAM or state == LOGGING_IN:
             self.streams -= state >= STREAM
             self.counts[Field.LOGOUTS] += 1

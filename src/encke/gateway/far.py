@@ -11,15 +11,14 @@ within a turn ends up logged out; and a row that was freed and taken within one 
 since a LOGOUT ends its own generation only. `full` bounds what is under way.
 """
 
-import socket
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
 
 import msgspec
 
-from ..reactor.channel import Channel
+from ..reactor.channel import Channel, connect
 from ..reactor.loop import Reactor
 from ..wire.link import (
     Ack,
@@ -34,8 +33,8 @@ from ..wire.link import (
     Send,
     Synced,
 )
-from ..wire.message import OVERHEAD, SEND, Messages, Order, Verb
-from .port import Holder, Sender, targets, tell
+from ..wire.message import SEND, Messages, Order, Verb
+from .port import Holder, Sender, Target, targets, tell
 
 CUT = 1024 * 1024
 """Bytes of messages after which a SEND leaves before the turn's end."""
@@ -95,8 +94,7 @@ class FarRouter:
         if not self.available:
             sender.failed(len(messages))
             return
-        data = messages.data
-        size = sum(map(len, data)) + OVERHEAD * len(data)
+        data, size = messages.data, messages.size
         batch = self._gathering.get(order)
         if batch is None:
             batch = _Batch(order, [(sender, len(data))], messages, size)
@@ -143,13 +141,9 @@ class FarRouter:
         self._under_way[number] = batch
 
     def _connect(self) -> None:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            connection.setblocking(False)
-            connection.connect(self._path)
-        except OSError:
-            connection.close()  # the supervisor is about to start a router, or to end
-            return
+        connection = connect(self._path)
+        if connection is None:
+            return  # the supervisor is about to start a router, or to end
         channel = self._channel = Channel(
             self._reactor, connection, self._received, self._lost, READ_SIZE
         )
@@ -170,11 +164,10 @@ class FarRouter:
         assert channel is not None
         for frame in frames:
             if isinstance(frame, Deliver):
-                handles = frame.handles
-                usual = len(handles) == len(frame.counts)  # nobody has several connections here
-                _, missed = self.holder.deliver(
-                    frame.messages, handles if usual else targets(frame.counts, handles)
-                )
+                to: Sequence[Target] = frame.handles
+                if len(to) != len(frame.counts):  # somebody has several connections here
+                    to = targets(frame.counts, frame.handles)
+                _, missed = self.holder.deliver(frame.messages, to)
                 names = array("I", chain.from_iterable(missed.items()))
                 channel.send(Ack(frame.batch, names))  # leaves after the turn's writes
             elif isinstance(frame, Result):

@@ -19,7 +19,7 @@ from ..hub.limits import NEAR_A_TURN
 from ..reactor.loop import Reactor
 from ..scoreboard import Field
 from ..settings import Settings, friends_store
-from ..wire.message import OVERHEAD, SEND, Messages, Order, Verb
+from ..wire.message import SEND, Messages, Order, Verb
 from .port import Holder, Sender, targets, tell
 
 HERE = "this gateway"
@@ -123,14 +123,13 @@ class NearRouter:
 
     def _give(self, sender: Sender, messages: Messages, order: Order) -> None:
         """Leave it to the hub."""
-        data = messages.data
-        size = sum(map(len, data)) + OVERHEAD * len(data)
-        counts = array("I", bytes(4 * len(data)))
+        count, size = len(messages), messages.size
+        counts = array("I", bytes(4 * count))
         sent = _Sent(HERE, counts, sender=sender, size=size)
         self._bytes_under_way += size
         self._busy = True
         if order.verb is Verb.PUBLISH:
-            self._hub.publish(sent, messages, [sender.lane] * len(data))
+            self._hub.publish(sent, messages, [sender.lane] * count)
         else:
             self._hub.send(sent, messages)
         self._let_out()

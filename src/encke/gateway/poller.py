@@ -35,9 +35,7 @@ owner before this turn's reports are used up; its row is FREE, and skipped.
 
 import select
 
-from .life import READ, WRITE
-
-__all__ = ["MAX_READY", "READ", "WRITE", "Poller"]
+from .life import READ
 
 MAX_READY = 512
 """Connections served a turn. At 20 us each a turn is then about 10 ms at the most, the

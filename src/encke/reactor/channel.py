@@ -124,6 +124,18 @@ class Channel:
             self._reactor.change(self._socket.fileno(), IN)
 
 
+def connect(path: str) -> socket.socket | None:
+    """A connection to the Unix socket at `path`, without waiting; None: nobody listens there."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.setblocking(False)
+        connection.connect(path)
+    except OSError:
+        connection.close()
+        return None
+    return connection
+
+
 def flush_all(gathering: list[Channel]) -> None:
     """Flush the channels that have put themselves on the list: once, at the end of a turn."""
     while gathering:

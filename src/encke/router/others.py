@@ -18,7 +18,7 @@ from typing import Protocol
 
 from ..hub.hub import Hub, Sent
 from ..wire.link import Send
-from ..wire.message import OVERHEAD, Messages, Order, Status, Verb
+from ..wire.message import Messages, Order, Status, Verb
 
 OTHER_NODES = "other nodes"
 """The origin of what comes from them."""
@@ -130,9 +130,8 @@ class Others:
 
     def received(self, order: Order, messages: Messages, ticket: int) -> None:
         """With a ticket, `concluded` will say how many got them."""
-        count = len(messages.data)
-        size = sum(map(len, messages.data)) + OVERHEAD * count
-        sent = RemoteSent(OTHER_NODES, array("I", bytes(4 * count)), ticket=ticket, size=size)
+        counts, size = array("I", bytes(4 * len(messages))), messages.size
+        sent = RemoteSent(OTHER_NODES, counts, ticket=ticket, size=size)
         self.remote_bytes += size
         if order.verb is Verb.PUBLISH:
             # senders on other nodes aren't known: order is a publisher's

@@ -61,15 +61,14 @@ class RouterProcess:
         self._peers: Peers | None = None
         self._others: Others | None = None
         if settings.nats:
+            reactor.after_turn(self._tell)
+        reactor.after_turn(partial(flush_all, self._gathering))
+        if settings.nats:
             from ..cluster.joining import join  # a node that is alone doesn't carry it
 
-            reactor.after_turn(self._tell)
-            reactor.after_turn(partial(flush_all, self._gathering))
             self._peers = join(settings, reactor, self)
             self._others = Others(self._hub, self._peers)
             self._hub.map.changes = {}
-        else:
-            reactor.after_turn(partial(flush_all, self._gathering))
         self._ledger = Ledger(self._hub, expected, self._others)
         self._lookups = Lookups(
             reactor, friends_store(settings), settings.data, self._hub, row, self._ledger.let_out

@@ -3,6 +3,7 @@
 Pure: the date comes from the caller.
 """
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
 import msgspec
@@ -29,17 +30,30 @@ def response(
     close: bool = False,
     head_only: bool = False,
 ) -> bytes:
-    """A whole response; with `head_only` (the answer to HEAD) without its body."""
-    lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+    """A whole response; with `head_only` (the answer to HEAD) without its body. Without a content
+    type it says nothing of one."""
+    lines = [status_line(status), b"Date: %b\r\n" % date]
+    if content_type:
+        lines.append(b"Content-Type: %b\r\n" % content_type)
+    if status != HTTPStatus.NO_CONTENT:  # RFC 9110, 8.6
+        lines.append(b"Content-Length: %d\r\n" % len(body))
+    lines += [b"%b: %b\r\n" % header for header in headers]
     if close:
-        lines += b"Connection: close\r\n"
-    return b"%bDate: %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n%b\r\n%b" % (
-        status_line(status),
-        date,
-        content_type,
-        len(body),
-        lines,
-        b"" if head_only else body,
+        lines.append(b"Connection: close\r\n")
+    lines += (b"\r\n", b"" if head_only else body)
+    return b"".join(lines)
+
+
+def problem_body(status: int, detail: str, more: Mapping[str, int] | None = None) -> bytes:
+    """Problem details; `detail` says what to do, `more` adds members."""
+    return msgspec.json.encode(
+        {
+            "type": "about:blank",
+            "title": HTTPStatus(status).phrase,
+            "status": status,
+            "detail": detail,
+            **(more or {}),
+        }
     )
 
 
@@ -51,21 +65,12 @@ def problem(
     headers: Headers = (),
     close: bool = False,
     head_only: bool = False,
-    more: dict[str, int] | None = None,
+    more: Mapping[str, int] | None = None,
 ) -> bytes:
-    """An error as ``application/problem+json``; `detail` says what to do, `more` adds members."""
-    body = msgspec.json.encode(
-        {
-            "type": "about:blank",
-            "title": HTTPStatus(status).phrase,
-            "status": status,
-            "detail": detail,
-            **(more or {}),
-        }
-    )
+    """An error as ``application/problem+json``; see `problem_body`."""
     return response(
         status,
-        body,
+        problem_body(status, detail, more),
         date=date,
         content_type=PROBLEM,
         headers=headers,
