@@ -1,7 +1,7 @@
 """The OpenAPI document and the page made of it keep what they say."""
 
 from collections.abc import Mapping
-from importlib import metadata, resources
+from importlib import metadata
 
 import httpx
 import msgspec
@@ -9,11 +9,13 @@ import openapi_schema_validator
 import openapi_spec_validator
 import pytest
 
+from encke.control.description import description
 from encke.control.state import ClusterNode, ClusterState, NodeState, ProcessState
+from encke.wire.protocols import PROTOCOLS
 
 from .alone import Alone
 
-TEXT = resources.files("encke.control").joinpath("openapi.json").read_bytes()
+TEXT = description()
 DOCUMENT = msgspec.json.decode(TEXT, type=dict[str, object])
 
 
@@ -67,6 +69,19 @@ def test_it_is_openapi() -> None:
 def test_it_has_the_package_version() -> None:
     """The document's version, which /state also tells, is the package's."""
     assert TYPED.info["version"] == metadata.version("encke")
+
+
+def test_every_stream_is_described() -> None:
+    """Each protocol has its path, with what it says of itself."""
+    for protocol in PROTOCOLS:
+        said = protocol.documentation
+        item = msgspec.convert(TYPED.paths[f"/{protocol.name.decode()}/{{id}}"], dict[str, object])
+        assert described_port(item) == "Public port"
+        get = msgspec.convert(item["get"], dict[str, object])
+        assert (get["summary"], get["description"]) == (said.summary, said.description)
+        ok = msgspec.convert(get["responses"], dict[str, dict[str, object]])["200"]
+        content = msgspec.convert(ok["content"], dict[str, dict[str, object]])
+        assert content[said.media_type]["example"] == said.example
 
 
 def test_it_is_served_as_it_is(control: Alone) -> None:

@@ -151,13 +151,14 @@ class Control:
 
     def openapi(self, _asked: Asked) -> Response:
         """The description of both ports, OpenAPI 3.1."""
-        from .pages import description
+        from .description import description
 
         return Response(HTTPStatus.OK, description(), JSON)
 
     def docs(self, _asked: Asked) -> Response:
         """The same description, as a page to read."""
-        from .pages import description, docs
+        from .description import description
+        from .pages import docs
 
         return Response(HTTPStatus.OK, docs(description()).encode(), HTML, _PAGE_HEADERS)
 

@@ -4,7 +4,6 @@ Self-contained: no script, no style sheet or font from elsewhere, so they work o
 machine that reaches nothing else, and under a policy that allows nothing else.
 """
 
-import os
 from collections.abc import Iterator
 from html import escape
 
@@ -99,12 +98,6 @@ class _Document(msgspec.Struct):
     info: _Info
     paths: dict[str, _Path]
     components: _Components
-
-
-def description() -> bytes:
-    """The description of both ports, OpenAPI 3.1, as it is served."""
-    with open(os.path.join(os.path.dirname(__file__), "openapi.json"), "rb") as file:
-        return file.read()
 
 
 def index() -> str:
