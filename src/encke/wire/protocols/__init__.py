@@ -13,10 +13,10 @@ that run for every protocol take it from there.
 Pure.
 """
 
-from . import sse, text
+from . import ndjson, sse, text
 from .base import Command, Documentation, Protocol
 
-PROTOCOLS: tuple[Protocol, ...] = (text.PROTOCOL, sse.PROTOCOL)
+PROTOCOLS: tuple[Protocol, ...] = (text.PROTOCOL, sse.PROTOCOL, ndjson.PROTOCOL)
 """Every protocol. Its place is its code in a connection's row, so add at the end."""
 
 __all__ = ["PROTOCOLS", "Command", "Documentation", "Protocol"]
