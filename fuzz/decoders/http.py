@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable
 
-from encke.wire.http import METHODS, RequestParser
-from encke.wire.known_heads import KnownHeads
+from encke.wire.http import METHODS, KnownHeads, RequestParser
 from encke.wire.request import END, Refusal, Request
 from encke.wire.request import Event as HttpEvent
 

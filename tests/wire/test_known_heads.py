@@ -6,8 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from encke.wire.http import HEAD_LIMIT, RequestParser
-from encke.wire.known_heads import LIMIT, LONGEST, KnownHeads
+from encke.wire.http import HEAD_LIMIT, LIMIT, LONGEST, KnownHeads, RequestParser
 from encke.wire.request import END, Event, Refusal, Request
 
 from .http_samples import NEXT, READ, REFUSED, joined, post, request

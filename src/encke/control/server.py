@@ -24,8 +24,7 @@ from .. import log
 from ..reactor.loop import GONE, IN, Reactor
 from ..scoreboard import Field, Row, Scoreboard, State
 from ..settings import Settings
-from ..wire.http import RequestParser
-from ..wire.known_heads import KnownHeads
+from ..wire.http import KnownHeads, RequestParser
 from .app import Control
 from .connection import Connection
 from .problems import RETRY_AFTER, problem

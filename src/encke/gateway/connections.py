@@ -12,8 +12,6 @@ import os
 
 from ..scoreboard import Field
 from ..settings import Settings
-from ..wire.http import RequestParser
-from ..wire.known_heads import KnownHeads
 from . import sockets
 from .columns import Columns
 from .exchange import Exchange
@@ -36,9 +34,6 @@ from .port import Router
 
 TICK = 0.25
 """Seconds between ticks: the grain of every deadline."""
-
-_SPARE_EXCHANGES = 64
-"""Exchanges kept for reuse, so that a busy sender costs no allocation a request."""
 
 
 def ticks(seconds: float) -> int:
@@ -71,6 +66,7 @@ class Connections:
         )
         self.router = router
         self.awake: dict[int, Exchange] = {}
+        """By descriptor: those of which more than the row is known, see `requests`."""
         self.held: set[int] = set()
         """Those that aren't read from for now: too much is under way, or owed; or the client has
         ended its side."""
@@ -81,16 +77,15 @@ class Connections:
         self.draining = False
         self.counts = [0] * len(Field)
         """Counters and gauges, by Field; copied to the scoreboard at each tick."""
-        self._patience = patience(settings)
-        self._spare: list[Exchange] = []
-        self._known_heads = KnownHeads()
+        self.patience = patience(settings)
+        """By state, in ticks; see `move`."""
 
     # a life
 
     def take(self, fd: int) -> None:
         """A connection was accepted: its row waits for the first request."""
         self.columns.take(fd)
-        self.columns.deadline[fd] = self.now + self._patience[NEW]
+        self.columns.deadline[fd] = self.now + self.patience[NEW]
         self.poller.add(fd)
         self.open += 1
         self.counts[Field.ACCEPTED] += 1
@@ -103,31 +98,8 @@ class Connections:
         assert after != NEVER, (before, event)
         columns.state[fd] = after
         if before != NEW or after != HEAD:  # a new one's time runs since it was accepted
-            lasts = self._patience[after]
+            lasts = self.patience[after]
             columns.deadline[fd] = self.now + lasts if lasts else 0
-
-    def wake(self, fd: int) -> Exchange:
-        """An exchange for `fd`, which has sent something in its sleep."""
-        if self._spare:
-            exchange = self._spare.pop()
-            exchange.fd = fd
-        else:
-            exchange = Exchange(fd, RequestParser(self.settings.head_limit, self._known_heads))
-        self.awake[fd] = exchange
-        return exchange
-
-    def sleep(self, exchange: Exchange) -> None:
-        """Every answer is on its way: only the row stays, waiting for another request."""
-        fd = exchange.fd
-        self.move(fd, Event.ANSWERED)
-        del self.awake[fd]
-        if fd in self.held:
-            self.release(fd)
-        exchange.fd = -1
-        if len(self._spare) < _SPARE_EXCHANGES and not exchange.parser.closed:
-            self._spare.append(exchange)
-        else:
-            exchange.parser.close()
 
     def become_stream(self, exchange: Exchange, state: int) -> None:
         """The connection is logged in: nothing but its row stays."""

@@ -51,8 +51,8 @@ class Exchange:
 
     __slots__ = ("fd", "handler", "login", "owed", "parser", "request", "route")
 
-    def __init__(self, fd: int, parser: RequestParser) -> None:
-        self.fd = fd
+    def __init__(self, parser: RequestParser) -> None:
+        self.fd = -1
         """-1 once it's closed, or asleep: whoever has an answer for it then needn't give it."""
         self.parser = parser
         self.request: Request | None = None

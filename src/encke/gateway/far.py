@@ -33,7 +33,7 @@ from ..wire.link import (
     Send,
     Synced,
 )
-from ..wire.message import SEND, Messages, Order, Verb
+from ..wire.message import OVERHEAD, SEND, Messages, Order, Verb
 from .port import Holder, Sender, Target, targets, tell
 
 CUT = 1024 * 1024
@@ -94,7 +94,8 @@ class FarRouter:
         if not self.available:
             sender.failed(len(messages))
             return
-        data, size = messages.data, messages.size
+        data = messages.data
+        size = sum(map(len, data)) + OVERHEAD * len(data)  # Messages.size, without a call
         batch = self._gathering.get(order)
         if batch is None:
             batch = _Batch(order, [(sender, len(data))], messages, size)
@@ -171,29 +172,16 @@ class FarRouter:
                 names = array("I", chain.from_iterable(missed.items()))
                 channel.send(Ack(frame.batch, names))  # leaves after the turn's writes
             elif isinstance(frame, Result):
-                self._settle(frame)
+                batch = self._under_way.pop(frame.batch, None)
+                if batch is not None:  # else it has failed: the link broke in between
+                    self._bytes_under_way -= batch.size
+                    _settle(batch, frame.counts, frame.statuses)
             elif isinstance(frame, LoggedIn):
                 self.holder.logged_in(frame.handles)
             elif isinstance(frame, Ready):
                 self.available = True
         if self.full and self._bytes_under_way < self._window:
             self._make_room()
-
-    def _settle(self, frame: Result) -> None:
-        batch = self._under_way.pop(frame.batch, None)
-        if batch is None:
-            return  # sent before the link broke: it has failed
-        self._bytes_under_way -= batch.size
-        start, counts, statuses = 0, frame.counts, frame.statuses
-        for sender, messages in batch.senders:
-            end = start + messages
-            if statuses:  # not all is OK, or it's a node in a cluster
-                tell(sender, counts[start:end], statuses[start:end], 1)
-            elif messages == 1:
-                sender.settled(1, counts[start], 1)
-            else:
-                sender.settled(messages, sum(counts[start:end]), messages)
-            start = end
 
     def _lost(self) -> None:
         """The router died: what was under way has failed, what was gathering too."""
@@ -212,3 +200,17 @@ class FarRouter:
     def _make_room(self) -> None:
         self.full = False
         self.holder.resume()
+
+
+def _settle(batch: _Batch, counts: Sequence[int], statuses: bytes) -> None:
+    """Tell those who sent them what became of their messages."""
+    start = 0
+    for sender, messages in batch.senders:
+        end = start + messages
+        if statuses:  # not all is OK, or it's a node in a cluster
+            tell(sender, counts[start:end], statuses[start:end], 1)
+        elif messages == 1:
+            sender.settled(1, counts[start], 1)
+        else:
+            sender.settled(messages, sum(counts[start:end]), messages)
+        start = end

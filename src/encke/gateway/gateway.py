@@ -69,6 +69,7 @@ class Gateway:
         self._capacity = capacity
         self._row = row
         self._connections = Connections(settings, number, router)
+        self._poller = self._connections.poller
         self._streams = Streams(self._connections)
         self._requests = Requests(self._connections, self._streams)
         self._listening = False
@@ -79,7 +80,7 @@ class Gateway:
         self.logged_in = self._streams.logged_in
         self.deliver = self._streams.deliver
         self.logins = self._streams.logins
-        reactor.add(self._connections.poller.fileno(), IN, self._serve)
+        reactor.add(self._poller.fileno(), IN, self._serve)
         reactor.every(TICK, self._tick)
         reactor.after_turn(self._end_turn)
 
@@ -117,7 +118,7 @@ class Gateway:
         """Serve the connections that are ready."""
         if self._requests.bulk:
             self._requests.share_bulk()
-        self._serve_each(self._connections.poller.poll(0, MAX_READY))
+        self._serve_each(self._poller.poll(0, MAX_READY))
 
     def _serve_each(self, ready: list[tuple[int, int]]) -> None:
         connections = self._connections
@@ -239,21 +240,6 @@ class Gateway:
             row[field] = counts[field]
 
     def _end_turn(self) -> None:
-        self._let_go()
-        poller = self._connections.poller
-        if not (self._expired or poller.deferred):
-            return
-        now = time.monotonic()
-        if now >= self._next_slow:
-            ready = poller.deferred_ready(SLOW_AT_ONCE)
-            self._serve_each(ready)
-            self._expire()
-            self._let_go()
-            more = self._expired or len(ready) == SLOW_AT_ONCE
-            self._next_slow = now + (_SLOW_REST if more else SLOW_PAUSE)
-        self._reactor.again(self._next_slow - now)
-
-    def _let_go(self) -> None:
         """Give the answers that are known, write what has gathered, and then, with the
         acknowledgements, let go what is for the router."""
         requests, outbox = self._requests, self._connections.outbox
@@ -266,3 +252,18 @@ class Gateway:
             requests.answer()
         if outbox.queued:
             outbox.flush()
+        if self._expired or self._poller.deferred:
+            self._look_at_slow()
+
+    def _look_at_slow(self) -> None:
+        """It's the turn of some of those who are slow, if it's time."""
+        now = time.monotonic()
+        if now >= self._next_slow:
+            ready = self._poller.deferred_ready(SLOW_AT_ONCE)
+            self._serve_each(ready)
+            self._expire()
+            more = self._expired or len(ready) == SLOW_AT_ONCE
+            self._next_slow = now + (_SLOW_REST if more else SLOW_PAUSE)
+            self._end_turn()  # once more, for them
+        else:
+            self._reactor.again(self._next_slow - now)

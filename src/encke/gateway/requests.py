@@ -15,6 +15,7 @@ import os
 
 from ..ids import is_user_id
 from ..scoreboard import Field
+from ..wire.http import KnownHeads, RequestParser
 from ..wire.message import SEND, Verb
 from ..wire.request import END, Event, Refusal, Request
 from ..wire.response import CONTINUE
@@ -35,6 +36,11 @@ BULK_SIZE = 1024 * 1024
 messages a turn has, the more of them share a write; but all else waits for it, up to
 70 ms on a core that bulk senders keep busy."""
 
+_SPARE_EXCHANGES = 64
+"""Exchanges kept for reuse, so that a busy sender costs no allocation a request."""
+
+_WHOLE, _ANSWERED = life.AFTER[life.Event.WHOLE], life.AFTER[life.Event.ANSWERED]
+
 NO_STREAMS = Problem(
     503, "This node is for senders (--gateways 0); open streams at another node of the cluster."
 )
@@ -48,11 +54,14 @@ class Requests:
     def __init__(self, connections: Connections, streams: Streams) -> None:
         self.router = connections.router
         self.states = connections.columns.state
+        self._deadlines = connections.columns.deadline
         self.counts = connections.counts
         self.in_cluster = bool(connections.settings.nats)
         self.ready: list[Exchange] = []
         self._connections = connections
         self._awake = connections.awake
+        self._spare: list[Exchange] = []
+        self._known_heads = KnownHeads()
         self._poller = connections.poller
         self._streams = streams
         self._settings = connections.settings
@@ -100,8 +109,13 @@ class Requests:
             self._ended(fd, state)
         elif state < WAITING:  # else nobody looks at it
             if exchange is None:
-                exchange = self._connections.wake(fd)
+                exchange = self._spare.pop() if self._spare else self._new_exchange()
+                exchange.fd = fd
+                self._awake[fd] = exchange
             self._received(exchange, data)
+
+    def _new_exchange(self) -> Exchange:
+        return Exchange(RequestParser(self._settings.head_limit, self._known_heads))
 
     def _received(self, exchange: Exchange, data: bytes) -> None:
         """Bytes of requests."""
@@ -117,26 +131,28 @@ class Requests:
         while at < end and states[fd] < WAITING:
             event = events[at]
             at += 1
-            if type(event) is Request:
-                if (
-                    at + 1 < end
-                    and events[at + 1] is END
-                    and self._take(exchange, event, events[at])
-                ):
-                    at += 2
-                else:
-                    self._begin(exchange, event)
-            elif type(event) is bytes:
-                if exchange.handler is not None:  # who asks for a stream has nothing to say
-                    exchange.handler.feed(event)
-            elif event is END:
-                self._complete(exchange)
+            if (
+                at + 1 < end
+                and events[at + 1] is END
+                and type(event) is Request
+                and self._take(exchange, event, events[at])
+            ):
+                at += 2
             else:
-                self._malformed(exchange, event)
-        if states[fd] < WAITING:
+                self._handle(exchange, event)
+        state = states[fd]
+        if state >= WAITING:
+            if not exchange.owed:
+                self.ready.append(exchange)
+        elif (
+            exchange.request is None
+            and parser.between_requests
+            and len(exchange.owed) < MAX_PIPELINED
+        ):
+            states[fd] = _WHOLE[state]  # as Connections.move, without a call
+            self._deadlines[fd] = 0
+        else:
             self._read_on(exchange)
-        elif not exchange.owed:
-            self.ready.append(exchange)
 
     def _take(self, exchange: Exchange, request: Request, body: Event) -> bool:
         """Take what nearly every request is, a short message that is here as a whole, on the
@@ -156,6 +172,18 @@ class Requests:
             Single(exchange, target[6:], SEND, self, self._limit).take(body)
             return True
         return False
+
+    def _handle(self, exchange: Exchange, event: Event) -> None:
+        """A part of a request, as it comes."""
+        if type(event) is Request:
+            self._begin(exchange, event)
+        elif type(event) is bytes:
+            if exchange.handler is not None:  # who asks for a stream has nothing to say
+                exchange.handler.feed(event)
+        elif event is END:
+            self._complete(exchange)
+        else:
+            self._malformed(exchange, event)
 
     def _nothing_whole(self, exchange: Exchange, *, dribbles: bool) -> None:
         """What came completes nothing, not even a head or a piece of a body."""
@@ -314,6 +342,7 @@ class Requests:
         """Give the answers that have become known, and let their connections go on."""
         ready, self.ready = self.ready, []
         connections = self._connections
+        outbox = connections.outbox
         for exchange in ready:
             fd, owed = exchange.fd, exchange.owed
             if fd < 0:
@@ -322,21 +351,40 @@ class Requests:
             while owed and owed[0].data:
                 known.append(owed.popleft().data)
             if known:
-                connections.outbox.queue(fd, known[0] if len(known) == 1 else b"".join(known))
+                data = known[0] if len(known) == 1 else b"".join(known)
+                if fd not in outbox.queued and not outbox.tails:
+                    outbox.queued[fd] = data  # as Outbox.queue, without a call
+                else:
+                    outbox.queue(fd, data)
             if exchange.fd < 0:
                 continue  # it turned out broken
             if not owed:
-                self._all_answered(exchange)
+                if self.states[fd] == OWING and not connections.draining:
+                    self._sleep(exchange)
+                else:
+                    self._all_answered(exchange)
             elif fd in connections.held and len(owed) < MAX_PIPELINED and self.states[fd] < WAITING:
                 connections.release(fd)
 
+    def _sleep(self, exchange: Exchange) -> None:
+        """Nothing is owed, nothing half read: only the row stays, waiting for another request."""
+        connections, fd = self._connections, exchange.fd
+        self.states[fd] = _ANSWERED[OWING]  # as Connections.move, without a call
+        self._deadlines[fd] = connections.now + connections.patience[IDLE]
+        del self._awake[fd]
+        if fd in connections.held:
+            connections.release(fd)
+        exchange.fd = -1
+        if len(self._spare) < _SPARE_EXCHANGES and not exchange.parser.closed:
+            self._spare.append(exchange)
+        else:
+            exchange.parser.close()
+
     def _all_answered(self, exchange: Exchange) -> None:
-        """Nothing is owed any more: sleep, log in, end, or wait for the rest of a request."""
+        """Nothing is owed any more: log in, end, or wait for the rest of a request."""
         connections, fd = self._connections, exchange.fd
         state = self.states[fd]
-        if state == OWING and not connections.draining:
-            connections.sleep(exchange)
-        elif state == WAITING:
+        if state == WAITING:
             self._streams.log_in(exchange)
         elif state == ENDING:
             connections.leave(fd)

@@ -7,10 +7,11 @@ client that sees the head is reachable.
 import os
 import random
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 
 from ..ids import SLOT_MASK
 from ..scoreboard import Field
-from ..wire.message import Messages
+from ..wire.message import Message, Messages
 from ..wire.protocols import PROTOCOLS, Command, Protocol
 from ..wire.request import Request
 from ..wire.response import LAST_CHUNK, chunk, status_line
@@ -114,7 +115,8 @@ class Streams:
         outbox = self._connections.outbox
         delivered = index = 0
         missed: dict[int, int] = {}
-        for message, target in zip(messages.records(), targets, strict=True):
+        records = map(Message, messages.data, messages.publishers or repeat(b""))
+        for message, target in zip(records, targets, strict=True):
             shared: dict[int, bytes] | None = None  # encoded once for several connections
             if isinstance(target, int):
                 target = (target,)  # noqa: PLW2901

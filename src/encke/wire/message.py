@@ -9,7 +9,6 @@ Pure.
 
 import enum
 from collections.abc import Sequence
-from itertools import repeat
 
 import msgspec
 
@@ -82,7 +81,3 @@ class Messages(msgspec.Struct):
     def size(self) -> int:
         """Bytes that they count for, where what is under way is bounded."""
         return sum(map(len, self.data)) + OVERHEAD * len(self.data)
-
-    def records(self) -> "map[Message]":
-        """Each as a record, as far as an encoder wants to know it."""
-        return map(Message, self.data, self.publishers or repeat(b""))
