@@ -29,6 +29,7 @@ _GENERATION_BITS = 24
 GATEWAY_SHIFT = GENERATION_SHIFT + _GENERATION_BITS
 SLOT_MASK = (1 << GENERATION_SHIFT) - 1
 GENERATION_MASK = (1 << _GENERATION_BITS) - 1
+_ROW_MASK = ~(GENERATION_MASK << GENERATION_SHIFT)
 MAX_GATEWAY = (1 << (64 - GATEWAY_SHIFT)) - 1
 
 is_user_id = re.compile(rb"(?!\.\.?\Z)[A-Za-z0-9\-_.~@:]{1,128}").fullmatch
@@ -62,6 +63,11 @@ def user_id(raw: bytes | str) -> bytes:
 def handle(gateway: int, generation: int, slot: int) -> int:
     """The handle of the connection in row `slot` of `gateway`, at its `generation`-th use."""
     return gateway << GATEWAY_SHIFT | generation << GENERATION_SHIFT | slot
+
+
+def row_of(handle: int) -> int:
+    """The row of `handle`, whichever its use: what all that have ever had it share."""
+    return handle & _ROW_MASK
 
 
 def generation_of(handle: int) -> int:

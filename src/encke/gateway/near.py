@@ -16,11 +16,15 @@ from itertools import chain
 from ..friends.lookups import Lookups
 from ..hub.hub import Delivery, Hub, Sent
 from ..hub.limits import NEAR_A_TURN
+from ..hub.map import Found
 from ..reactor.loop import Reactor
 from ..scoreboard import Field
 from ..settings import Settings, friends_store
 from ..wire.message import SEND, Messages, Order, Verb
 from .port import Holder, Sender, targets, tell
+
+_ONE_EACH = frozenset((int, type(None)))
+"""Types of what is found where nobody has several connections."""
 
 HERE = "this gateway"
 """The origin of all that the hub is given."""
@@ -81,7 +85,8 @@ class NearRouter:
             self._heard = True
             found = list(map(self._find, messages.to))
             count = len(found)
-            if (count <= self._room and tuple not in map(type, found)) or self._has_room(found):
+            few = count <= self._room and _ONE_EACH.issuperset(map(type, found))
+            if few or self._has_room(found):
                 delivered, _ = self.holder.deliver(messages, found)
                 sender.settled(count, delivered)
                 return
@@ -113,9 +118,9 @@ class NearRouter:
     def tick(self) -> None:
         pass
 
-    def _has_room(self, found: list[int | tuple[int, ...] | None]) -> bool:
+    def _has_room(self, found: list[Found | None]) -> bool:
         """Whether the turn has room for all of them; if so, it's used up."""
-        handles = sum(len(it) if isinstance(it, tuple) else 1 for it in found)
+        handles = sum(1 if it is None or isinstance(it, int) else len(it) for it in found)
         if handles > self._room:
             return False
         self._room -= handles

@@ -6,7 +6,8 @@ several ids, one id may have several handles. At a million users the map takes a
 bytes a user::
 
     _handles   dict  id (bytes) ----> handle (int)            one connection
-                                  \\-> (handle, handle, ...)   several
+                                  \\-> (handle, handle, ...)   a few
+                                  \\-> Crowd                   many
     _ids       dict  gateway -> list, by slot
                                 ----> id                      the same bytes object
                                   \\-> (id, id, ...)           several
@@ -14,14 +15,52 @@ bytes a user::
 
 Invariants: a handle stands under an id exactly if the id stands in the handle's
 slot. A slot belongs to one generation at a time: logging a newer generation in
-ends what the older one was logged in under.
+ends what the older one was logged in under. A login and a logout cost the same, however
+many connections an id has.
 
 Pure.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
-from ..ids import GATEWAY_SHIFT, SLOT_MASK
+from ..ids import GATEWAY_SHIFT, SLOT_MASK, row_of
+
+T = TypeVar("T", bytes, int)
+
+A_FEW = 8
+"""Handles of an id that are kept as a tuple; it's made anew with each change."""
+
+
+class Crowd:
+    """The handles of an id that has many, by their rows: each comes and goes alone."""
+
+    __slots__ = ("_handles", "id")
+
+    def __init__(self, id: bytes, handles: Iterable[int]) -> None:
+        self.id = id
+        self._handles = {row_of(handle): handle for handle in handles}
+
+    def __len__(self) -> int:
+        return len(self._handles)
+
+    def __iter__(self) -> Iterator[int]:
+        """As they are now: whoever writes to them may find one broken, and log it out."""
+        return iter(tuple(self._handles.values()))
+
+    def __contains__(self, handle: int) -> bool:
+        return self._handles.get(row_of(handle)) == handle
+
+    def add(self, handle: int) -> None:
+        self._handles[row_of(handle)] = handle
+
+    def remove(self, row: int) -> None:
+        """Whoever has it."""
+        self._handles.pop(row, None)
+
+
+Found = int | tuple[int, ...] | Crowd
+"""The handles of an id: one, or several."""
 
 
 class RouterMap:
@@ -30,10 +69,10 @@ class RouterMap:
     __slots__ = ("_handles", "_ids", "changes", "find", "logins")
 
     def __init__(self) -> None:
-        self._handles: dict[bytes, int | tuple[int, ...]] = {}
+        self._handles: dict[bytes, Found] = {}
         self._ids: dict[int, list[bytes | tuple[bytes, ...] | None]] = {}
         self.find = self._handles.get
-        """`find(id)`: the one handle of `id`, a tuple if it has several, None if none."""
+        """`find(id)`: the one handle of `id`, all of them if it has several, None if none."""
         self.logins = 0
         """Number of (id, handle) pairs."""
         self.changes: dict[bytes, bool] | None = None
@@ -66,7 +105,11 @@ class RouterMap:
                 self.changes[id] = True
         else:
             id = self._known(id, others)
-            self._handles[id] = (*others, handle) if isinstance(others, tuple) else (others, handle)
+            if isinstance(others, Crowd):
+                others.add(handle)
+            else:
+                several = (*_each(others), handle)
+                self._handles[id] = Crowd(id, several) if len(several) > A_FEW else several
         slots[slot] = id if held is None else (*_each(held), id)
         self.logins += 1
 
@@ -92,11 +135,11 @@ class RouterMap:
         """Log out every connection of `gateway` (it died); returns how many."""
         slots = self._ids.pop(gateway, [])
         ended = 0
-        for held in slots:
+        for slot, held in enumerate(slots):
             if held is not None:
                 ended += 1
                 for id in _each(held):
-                    self._remove(id, lambda handle: handle >> GATEWAY_SHIFT == gateway)
+                    self._remove(id, gateway << GATEWAY_SHIFT | slot)
         return ended
 
     def ids(self) -> list[bytes]:
@@ -110,38 +153,41 @@ class RouterMap:
     def _holds(self, held: bytes | tuple[bytes, ...], handle: int) -> bool:
         """Whether the ids of a slot belong to this very handle, not an older generation."""
         found = self._handles[next(_each(held))]
-        return found == handle or (isinstance(found, tuple) and handle in found)
+        return found == handle or (not isinstance(found, int) and handle in found)
 
-    def _known(self, id: bytes, others: int | tuple[int, ...]) -> bytes:
+    def _known(self, id: bytes, others: Found) -> bytes:
         """The bytes object that the map already holds for `id`, so that it's kept only once."""
-        other = others[0] if isinstance(others, tuple) else others
+        if isinstance(others, Crowd):
+            return others.id
+        other = next(_each(others))
         slots = self._ids[other >> GATEWAY_SHIFT]
         held = slots[other & SLOT_MASK]
         return next((known for known in _each(held) if known == id), id) if held else id
 
     def _end(self, slots: list[bytes | tuple[bytes, ...] | None], slot: int, handle: int) -> None:
         """Log out whichever generation holds `slot` of the gateway of `handle`."""
-        gateway = handle >> GATEWAY_SHIFT
         held, slots[slot] = slots[slot], None
         for id in _each(held or ()):
-            self._remove(
-                id, lambda other: other >> GATEWAY_SHIFT == gateway and other & SLOT_MASK == slot
-            )
+            self._remove(id, row_of(handle))
 
-    def _remove(self, id: bytes, ended: Callable[[int], bool]) -> None:
-        found = self._handles.get(id)
-        if found is None:
-            return
-        every = found if isinstance(found, tuple) else (found,)
-        left = tuple(handle for handle in every if not ended(handle))
-        self.logins -= len(every) - len(left)
-        if not left:
+    def _remove(self, id: bytes, row: int) -> None:
+        """Whoever has this row isn't logged in as `id` any more."""
+        found = self._handles[id]
+        self.logins -= 1
+        if isinstance(found, Crowd):
+            found.remove(row)
+            left: tuple[int, ...] | Crowd = found
+        else:
+            left = tuple(it for it in _each(found) if row_of(it) != row)
+            if len(left) > 1:
+                self._handles[id] = left
+        if len(left) == 1:
+            (self._handles[id],) = left
+        elif not left:
             del self._handles[id]
             if self.changes is not None:
                 self.changes[id] = False
-        else:
-            self._handles[id] = left if len(left) > 1 else left[0]
 
 
-def _each(held: bytes | tuple[bytes, ...]) -> Iterator[bytes]:
-    return iter(held) if isinstance(held, tuple) else iter((held,))
+def _each(one_or_several: T | tuple[T, ...]) -> Iterator[T]:
+    return iter(one_or_several if isinstance(one_or_several, tuple) else (one_or_several,))
