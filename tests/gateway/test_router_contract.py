@@ -105,6 +105,31 @@ def test_a_senders_messages_keep_their_order(make: Make) -> None:
     assert sender.delivered == 120
 
 
+@settings(
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    sent=st.lists(
+        st.tuples(st.integers(1, 3), st.booleans(), st.sampled_from([10, 700_000])), max_size=12
+    )
+)
+def test_hostile_mixtures_keep_their_order(make: Make, sent: list[tuple[int, bool, int]]) -> None:
+    """Who waits for all nodes with some messages, and not with others, overtakes nobody."""
+    house = make(window=1 << 24)
+    ben = house.login(b"ben", 1)
+    house.quiet()
+    senders = {lane: Sender(lane) for lane in (1, 2, 3)}
+    for number, (lane, wait, size) in enumerate(sent):
+        message = b"%d.%03d" % (lane, number) + b"." * size
+        house.send(senders[lane], (b"ben", message), order=Order(Verb.SEND, wait))
+    house.until_done(*senders.values())
+    for lane in senders:
+        got = [int(it[2:5]) for it in house.got[ben] if it[0] == lane + ord("0")]
+        assert got == [number for number, it in enumerate(sent) if it[0] == lane]
+
+
 def test_all_connections_of_a_user(make: Make) -> None:
     """Each gets it once, and is counted; who isn't there isn't."""
     house, sender = make(), Sender(1)

@@ -8,7 +8,9 @@ messages taken again.
 
 Invariants: frames leave in the order LOGIN, LOGOUT, SEND, so that who logs in and goes
 within a turn ends up logged out; and a row that was freed and taken within one logged in,
-since a LOGOUT ends its own generation only. `full` bounds what is under way.
+since a LOGOUT ends its own generation only. SENDs leave in the order in which they were begun, and
+nobody's message goes into one that leaves before another of theirs. `full` bounds what is under
+way.
 """
 
 from array import array
@@ -56,6 +58,8 @@ class _Batch(msgspec.Struct):
     senders: list[tuple[Sender, int]]
     messages: Messages
     size: int
+    lanes: set[int] | None = None
+    """Whose they are, if another SEND of this turn leaves before."""
 
 
 class FarRouter:
@@ -96,10 +100,13 @@ class FarRouter:
             return
         data = messages.data
         size = sum(map(len, data)) + OVERHEAD * len(data)  # Messages.size, without a call
-        batch = self._gathering.get(order)
+        gathering = self._gathering
+        if len(gathering) > 1:
+            self._keep_order(sender.lane, order)
+        batch = gathering.get(order)
         if batch is None:
-            batch = _Batch(order, [(sender, len(data))], messages, size)
-            self._gathering[order] = batch
+            lanes = {sender.lane} if gathering else None
+            batch = gathering[order] = _Batch(order, [(sender, len(data))], messages, size, lanes)
         else:
             batch.senders.append((sender, len(data)))
             batch.messages.to += messages.to
@@ -108,7 +115,7 @@ class FarRouter:
         self._bytes_under_way += size
         self.full = self._bytes_under_way >= self._window
         if batch.size >= CUT:
-            self._send_gathered(order)
+            self._send_gathered()
 
     def flush(self) -> None:
         channel = self._channel
@@ -120,8 +127,8 @@ class FarRouter:
         if self._logout_handles:
             channel.send(Logout(self._logout_handles))
             self._logout_handles = array("Q")
-        for order in tuple(self._gathering):
-            self._send_gathered(order)
+        if self._gathering:
+            self._send_gathered()
         if channel.frames:
             channel.flush()
 
@@ -129,17 +136,33 @@ class FarRouter:
         if self._channel is None:
             self._connect()
 
-    def _send_gathered(self, order: Order) -> None:
-        assert self._channel is not None
-        batch = self._gathering.pop(order)
-        number = self._next_batch = (self._next_batch + 1) & 0xFFFFFFFF
-        lanes = array("I")
-        if order.verb is Verb.PUBLISH:
-            for sender, messages in batch.senders:
-                lanes.extend([sender.lane] * messages)
-        self._channel.send(Send(number, batch.messages, order, lanes))
-        batch.messages = _SENT  # the frame has them
-        self._under_way[number] = batch
+    def _keep_order(self, lane: int, order: Order) -> None:
+        """A message of `lane` is about to join those of `order`, beside other SENDs: if one that
+        leaves later has some of the same lane, all leave now."""
+        later = False
+        for batch in self._gathering.values():
+            if later and batch.lanes is not None and lane in batch.lanes:
+                self._send_gathered()
+                return
+            if batch.order == order:
+                later = True
+                if batch.lanes is not None:
+                    batch.lanes.add(lane)
+
+    def _send_gathered(self) -> None:
+        """What gathered leaves, and is under way."""
+        channel = self._channel
+        assert channel is not None
+        for order, batch in self._gathering.items():
+            number = self._next_batch = (self._next_batch + 1) & 0xFFFFFFFF
+            lanes = array("I")
+            if order.verb is Verb.PUBLISH:
+                for sender, messages in batch.senders:
+                    lanes.extend([sender.lane] * messages)
+            channel.send(Send(number, batch.messages, order, lanes))
+            batch.messages = _SENT  # the frame has them
+            self._under_way[number] = batch
+        self._gathering.clear()
 
     def _connect(self) -> None:
         connection = connect(self._path)
