@@ -17,6 +17,7 @@ from encke.settings import (
     is_loopback,
     load,
 )
+from encke.sizes import MAX_MESSAGE
 
 
 def test_defaults() -> None:
@@ -52,6 +53,8 @@ def test_the_process_environment_counts(monkeypatch: pytest.MonkeyPatch) -> None
         ({"gateways": -1}, "settings: gateways:"),
         ({"head_timeout": 0}, "settings: head_timeout:"),
         ({"queue_limit": 1}, "settings: queue_limit:"),
+        ({"body_limit": MAX_MESSAGE + 1}, "settings: body_limit:"),
+        ({"line_limit": MAX_MESSAGE + 1}, "settings: line_limit:"),
         ({"colour": "red"}, "colour"),
     ],
 )

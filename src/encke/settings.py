@@ -15,11 +15,13 @@ import msgspec
 from msgspec import Meta
 
 from .errors import BadSettings
+from .sizes import MAX_MESSAGE
 
 RESERVED_FILES = 64
 """Open files of a gateway that are not connections: listeners, epolls, link, logs."""
 
 Bytes = Annotated[int, Meta(ge=1024, le=1 << 30)]
+MessageBytes = Annotated[int, Meta(ge=1024, le=MAX_MESSAGE)]
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 Timeout = Annotated[float, Meta(gt=0, le=86_400)]
 
@@ -122,10 +124,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     head_limit: Annotated[Bytes, _described("Largest request head (line and headers), bytes.")] = (
         16 * 1024
     )
-    body_limit: Annotated[Bytes, _described("Largest message in POST /send/{id}, bytes.")] = (
+    body_limit: Annotated[
+        MessageBytes, _described("Largest message in POST /send/{id}, bytes.")
+    ] = 1024 * 1024
+    line_limit: Annotated[MessageBytes, _described("Longest line of an NDJSON body, bytes.")] = (
         1024 * 1024
     )
-    line_limit: Annotated[Bytes, _described("Longest line of an NDJSON body, bytes.")] = 1024 * 1024
     head_timeout: Annotated[Timeout, _described("Time to send a whole request head, seconds.")] = (
         10.0
     )

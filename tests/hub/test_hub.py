@@ -8,6 +8,7 @@ import pytest
 from encke.hub.hub import Delivery, Hub, Sent
 from encke.hub.limits import SLICE
 from encke.ids import handle
+from encke.wire.link import MAX_FRAME
 from encke.wire.message import Messages, Status
 
 A, B = 1, 2
@@ -141,3 +142,21 @@ def test_others_may_keep_it_open(hub: Hub) -> None:
     assert hub.concluded == []
     hub.closed(it)
     assert hub.concluded == [it]
+
+
+def test_hostile_publications_fit_into_frames(hub: Hub) -> None:
+    """What is looked up together is cut by bytes: a link drops a frame that is too long."""
+    message = b"x" * (1024 * 1024)
+    count = 100
+    it = sent("sender", count)
+    hub.publish(it, Messages([b"ben"] * count, [message] * count), range(count))
+    asked = hub.lookup()
+    assert len(asked) == count
+    hub.found([([], False)] * count)
+    deliveries = out(hub)
+    assert sum(len(each.messages) for each in deliveries) == 2 * count
+    assert max(each.messages.size for each in deliveries) < MAX_FRAME
+    for each in deliveries:
+        hub.settle(each)
+    assert hub.concluded == [it]
+    assert list(it.counts) == [2] * count

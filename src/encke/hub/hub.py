@@ -30,13 +30,13 @@ Pure.
 import math
 from array import array
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
 import msgspec
 
 from ..ids import GATEWAY_SHIFT
 from ..wire.message import Messages, Status
-from .limits import FEW, PUBLISHED_UNDER_WAY, SLICE, UNDER_WAY
+from .limits import FEW, PUBLISHED_BYTES, PUBLISHED_UNDER_WAY, SLICE, UNDER_WAY
 from .map import RouterMap
 from .pace import Pace
 from .publications import Found, Publication, Publications
@@ -221,8 +221,9 @@ class Hub:
         large = [it for it in found if it.large]
         if self._turns and {it.publication.lane for it in small} & self._lanes:
             self._give_turns(math.inf)  # or they'd overtake it
-        for delivery in self._spread(small):
-            self._let_out(delivery)
+        for some in _cut(small):
+            for delivery in self._spread(some):
+                self._let_out(delivery)
         if large:
             self._page(large)
         self._give_turns()
@@ -397,6 +398,18 @@ class Hub:
     def _conclude(self, sent: Sent) -> None:
         if sent.expanded and not sent.open:
             self.concluded.append(sent)
+
+
+def _cut(found: Sequence[Found[Sent]]) -> Iterator[Sequence[Found[Sent]]]:
+    """Pages of publications, in pieces of about PUBLISHED_BYTES."""
+    start = size = 0
+    for index, it in enumerate(found):
+        size += len(it.publication.message)
+        if size >= PUBLISHED_BYTES:
+            yield found[start : index + 1]
+            start, size = index + 1, 0
+    if start < len(found):
+        yield found[start:]
 
 
 def _each(places: list[int]) -> tuple[list[int], "array[int]"]:

@@ -31,6 +31,9 @@ LOOKUP = 128
 QUANTUM = 16
 """Publications of a lane that are looked up before it's another lane's turn."""
 
+PUBLISHED_BYTES = 1024 * 1024
+"""Bytes of publications after which a delivery of several is cut: it has to fit into a frame."""
+
 PUBLISHED_UNDER_WAY = 1_024
 """Handles in deliveries of publications that aren't written yet, from which on no more are looked
 up: some 8 ms of writes."""

@@ -51,7 +51,7 @@ class Channel:
         self._reader = FrameReader()
         self.frames: list[bytes] = []
         """What the next `flush` writes."""
-        self._unwritten = b""
+        self._unwritten = memoryview(b"")
         self.open = True
         reactor.add(connection.fileno(), IN, self._ready)
 
@@ -65,11 +65,7 @@ class Channel:
     def flush(self) -> None:
         """Write what was queued, as far as the kernel takes it."""
         frames = self.frames
-        if not frames or not self.open:
-            return
-        if self._unwritten:  # it's the kernel's turn to say when
-            self._unwritten = b"".join((self._unwritten, *frames))
-            frames.clear()
+        if not frames or not self.open or self._unwritten:  # it's the kernel's turn to say when
             return
         data = frames[0] if len(frames) == 1 else b"".join(frames)
         frames.clear()
@@ -81,7 +77,7 @@ class Channel:
             self.close()
             return
         if written < len(data):
-            self._unwritten = data[written:]
+            self._unwritten = memoryview(data)[written:]
             self._reactor.change(self._socket.fileno(), IN | OUT)
 
     def close(self) -> None:
@@ -122,6 +118,7 @@ class Channel:
         self._unwritten = self._unwritten[written:]
         if not self._unwritten:
             self._reactor.change(self._socket.fileno(), IN)
+            self.flush()  # what has been queued meanwhile
 
 
 def connect(path: str) -> socket.socket | None:

@@ -47,11 +47,12 @@ from typing import Self
 import msgspec
 
 from ..errors import FrameError
+from ..sizes import MAX_MESSAGE
 from .message import Messages, Order, Verb
 
-MAX_FRAME = 64 * 1024 * 1024
-"""Largest body that a reader takes. Frames are cut at about 1 MiB; one message of the
-largest size with a million handles is 9 MiB."""
+MAX_FRAME = 2 * MAX_MESSAGE
+"""Largest body that a reader takes. Frames are cut at about 1 MiB, but one message of the largest
+size, for a million handles (8 MiB), goes into one."""
 
 HEAD = 5
 """Bytes before a frame's body."""
