@@ -179,6 +179,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "when more would, senders are not read from."
         ),
     ] = 4 * 1024 * 1024
+    ack_timeout: Annotated[
+        Timeout,
+        _described(
+            "Time that a gateway has to write a message, seconds; then its sender is told that it "
+            "isn't known whether it was delivered (503), and whoever else the gateway holds isn't "
+            "waited for either. As long may the router say nothing before a gateway says so itself."
+        ),
+    ] = 5.0
     backlog: Annotated[
         int,
         Meta(ge=1, le=65_535),

@@ -5,7 +5,8 @@ from collections.abc import Hashable
 
 import pytest
 
-from encke.hub.hub import Delivery, Hub, Sent
+from encke.hub.delivery import Delivery, Sent
+from encke.hub.hub import Hub
 from encke.hub.limits import SLICE
 from encke.ids import handle
 from encke.wire.link import MAX_FRAME

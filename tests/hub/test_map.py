@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from encke import ids
 from encke.hub import map as map_of_router
-from encke.hub.hub import Delivery, Hub, Sent
+from encke.hub.delivery import Delivery, Sent
+from encke.hub.hub import Hub
 from encke.hub.map import Crowd, RouterMap
 from encke.ids import handle
 from encke.wire.message import Messages

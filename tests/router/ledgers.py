@@ -81,6 +81,10 @@ class Books:
         self.ledger.received(gateway, [frame])
         return self._out()
 
+    def tick(self) -> Outgoing:
+        self.ledger.tick()
+        return self._out()
+
     # the friends' store's
 
     @property

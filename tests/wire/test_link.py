@@ -12,6 +12,7 @@ from encke.errors import FrameError
 from encke.wire import link
 from encke.wire.link import (
     Ack,
+    Alive,
     AskNodes,
     Deliver,
     Frame,
@@ -114,6 +115,7 @@ FRAMES: st.SearchStrategy[Frame] = st.one_of(
     delivers(),
     results(),
     st.just(AskNodes()),
+    st.just(Alive()),
     seen_nodes(),
 )
 
@@ -137,7 +139,7 @@ def test_any_split_of_many_frames(frames: list[Frame], places: list[int]) -> Non
 def test_every_kind_is_covered() -> None:
     """The frames above are all there are."""
     covered = {Hello, Login, Logout, Synced, Send, Ack, Ready, LoggedIn, Deliver, Result}
-    covered |= {AskNodes, SeenNodes}
+    covered |= {AskNodes, SeenNodes, Alive}
     assert covered == set(Frame.__args__)
     assert len(covered) == len(link._DECODERS)
 
@@ -167,7 +169,7 @@ def test_empty_messages_and_nobody() -> None:
 
 MALFORMED = {
     "kind 0": raw(0, b""),
-    "an unknown kind": raw(13, b""),
+    "an unknown kind": raw(14, b""),
     "the last kind": raw(255, b"x"),
     "too long": HEAD.pack(link.MAX_FRAME + 1, link.SEND),
     "HELLO without a number": raw(link.HELLO, b""),

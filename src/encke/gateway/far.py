@@ -6,6 +6,9 @@ failed; the link is made anew at the next tick, and everyone is logged in again 
 bulk. The router says READY once all gateways have done so, and only then are
 messages taken again.
 
+A router that says nothing for `ack_timeout` is hung: senders are told that it isn't known what
+became of their messages, and others that there's no router, until it speaks again.
+
 Invariants: frames leave in the order LOGIN, LOGOUT, SEND, so that who logs in and goes
 within a turn ends up logged out; and a row that was freed and taken within one logged in,
 since a LOGOUT ends its own generation only. SENDs leave in the order in which they were begun, and
@@ -68,11 +71,17 @@ class FarRouter:
     users = 0
     counts: Mapping[int, int] = MappingProxyType({})
 
-    def __init__(self, reactor: Reactor, path: str, gateway: int, window: int) -> None:
+    def __init__(
+        self, reactor: Reactor, path: str, gateway: int, window: int, patience: int = 20
+    ) -> None:
+        """`patience`: ticks that the router may be silent."""
         self._reactor = reactor
         self._path = path
         self._gateway = gateway
         self._window = window
+        self._patience = patience
+        self._silent = 0  # ticks since the router has said anything
+        self._ready = False  # it has said so
         self._channel: Channel | None = None
         self._next_batch = 0
         self._gathering: dict[Order, _Batch] = {}
@@ -135,6 +144,14 @@ class FarRouter:
     def tick(self) -> None:
         if self._channel is None:
             self._connect()
+            return
+        self._silent += 1
+        if self._silent > self._patience:
+            self.available = False
+            for batch in self._under_way.values():
+                _fail(batch)
+            if self.full:
+                self._make_room()  # nobody waits for it: they're told
 
     def _keep_order(self, lane: int, order: Order) -> None:
         """A message of `lane` is about to join those of `order`, beside other SENDs: if one that
@@ -186,6 +203,8 @@ class FarRouter:
     def _received(self, frames: list[Frame]) -> None:
         channel = self._channel
         assert channel is not None
+        self._silent = 0
+        self.available = self._ready
         for frame in frames:
             if isinstance(frame, Deliver):
                 to: Sequence[Target] = frame.handles
@@ -202,27 +221,34 @@ class FarRouter:
             elif isinstance(frame, LoggedIn):
                 self.holder.logged_in(frame.handles)
             elif isinstance(frame, Ready):
-                self.available = True
+                self.available = self._ready = True
         if self.full and self._bytes_under_way < self._window:
             self._make_room()
 
     def _lost(self) -> None:
         """The router died: what was under way has failed, what was gathering too."""
         self._channel = None
-        self.available = False
+        self.available = self._ready = False
+        self._silent = 0
         batches = [*self._under_way.values(), *self._gathering.values()]
         self._under_way, self._gathering = {}, {}
         self._bytes_under_way = 0
         self._login_handles, self._login_ids = array("Q"), []
         self._logout_handles = array("Q")
         for batch in batches:
-            for sender, messages in batch.senders:
-                sender.failed(messages)
+            _fail(batch)
         self._make_room()
 
     def _make_room(self) -> None:
         self.full = False
         self.holder.resume()
+
+
+def _fail(batch: _Batch) -> None:
+    """Tell those who sent them that it isn't known what became of their messages."""
+    senders, batch.senders = batch.senders, []
+    for sender, messages in senders:
+        sender.failed(messages)
 
 
 def _settle(batch: _Batch, counts: Sequence[int], statuses: bytes) -> None:

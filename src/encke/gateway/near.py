@@ -14,7 +14,8 @@ from array import array
 from itertools import chain
 
 from ..friends.lookups import Lookups
-from ..hub.hub import Delivery, Hub, Sent
+from ..hub.delivery import Delivery, Sent
+from ..hub.hub import Hub
 from ..hub.limits import NEAR_A_TURN
 from ..hub.map import Found
 from ..reactor.loop import Reactor

@@ -6,6 +6,7 @@ import socket
 from ..reactor.loop import GONE, IN, Reactor
 from ..scoreboard import Row
 from ..settings import Settings
+from .connections import ticks
 from .far import FarRouter
 from .gateway import Gateway
 from .near import NearRouter
@@ -29,7 +30,8 @@ def run(
     reactor = Reactor()
     router: FarRouter | NearRouter
     if router_path:
-        router = FarRouter(reactor, router_path, number, settings.window)
+        patience = ticks(settings.ack_timeout)
+        router = FarRouter(reactor, router_path, number, settings.window, patience)
     else:
         router = NearRouter(reactor, settings)
     gateway = Gateway(

@@ -17,7 +17,8 @@ _SOON = ((b"Retry-After", b"1"),)
 
 UNAVAILABLE = Problem(
     503,
-    "The router is being restarted, so this may not have been delivered; try again in a second.",
+    "The router is away or being restarted, so this may not have been delivered; try again in a "
+    "second.",
     _SOON,
 )
 FAILURES = {
@@ -38,6 +39,12 @@ FAILURES = {
         "The friends' store can't be reached, so it isn't known whom this goes to; try again in "
         "a second.",
         _SOON,
+    ),
+    Status.UNACKNOWLEDGED: Problem(
+        503,
+        "A process of the server that holds connections of this user doesn't answer: it may have "
+        "been delivered, or not. Try again in a few seconds.",
+        ((b"Retry-After", b"5"),),
     ),
     Status.OFF: Problem(
         409,

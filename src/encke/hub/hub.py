@@ -21,6 +21,8 @@ Invariants:
 - Of publications for very many one page is under way at a time, and one gateway's part of it: see
   `pace`. Nothing overtakes the part of a page that still waits for its gateway's turn, if it's of
   the same lane.
+- A gateway that is `behind` holds up nobody: what it has in hand counts for none of these bounds.
+  What it hasn't written in time is given up, and so is all that is for it until it has.
 - A Sent is concluded once, when all of it was expanded, written, looked up and answered.
 - A plain message enters neither map, publications nor pace: `find` is a dict's.
 
@@ -30,54 +32,15 @@ Pure.
 import math
 from array import array
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-
-import msgspec
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
 from ..ids import GATEWAY_SHIFT
 from ..wire.message import Messages, Status
-from .limits import FEW, PUBLISHED_BYTES, PUBLISHED_UNDER_WAY, SLICE, UNDER_WAY
+from .delivery import Behind, Delivery, Sent
+from .limits import BEHIND_MOST, FEW, PUBLISHED_UNDER_WAY, SLICE, UNDER_WAY
 from .map import RouterMap
 from .pace import Pace
-from .publications import Found, Publication, Publications
-
-
-class Sent(msgspec.Struct, eq=False):
-    """Messages that were sent together: what becomes of them. Whoever sends them knows more."""
-
-    origin: Hashable
-    """Whose turn it is to have them expanded."""
-    counts: "array[int]"
-    """By message, the connections that it goes to; those that it missed are taken off."""
-    statuses: bytearray = msgspec.field(default_factory=bytearray)
-    """By message; empty: all are OK."""
-    open: int = 0
-    """Deliveries, lookups and questions that haven't come back."""
-    next: int = 0
-    """The message with which its expansion goes on."""
-    expanded: bool = False
-
-
-class Delivery(msgspec.Struct, eq=False):
-    """Messages for one gateway: the k-th goes to the next `counts[k]` of `handles`."""
-
-    gateway: int
-    messages: Messages
-    counts: "array[int]"
-    handles: "array[int]"
-    size: int
-    """How many handles."""
-    sents: tuple[Sent, ...]
-    """Whose messages they are, each once."""
-    indexes: Sequence[int]
-    """By message: which it is of those that were sent together."""
-    owners: Sequence[Sent] = ()
-    """By message: whose it is; empty if all are of one."""
-    published: int = 0
-    """Handles in it, if it's of publications."""
-    large: int = 0
-    """Those of publications that have several pages."""
-
+from .publications import Found, Publication, Publications, cut
 
 _Groups = dict[int, tuple[list[int], list[int]]]
 """By gateway: places of messages, ascending, and the handle that each goes to."""
@@ -101,6 +64,8 @@ class Hub:
         """To be written, in this order, and then settled; whoever writes them takes them out."""
         self.concluded: list[Sent] = []
         """Done with; whoever tells their senders takes them out."""
+        self.behind: dict[int, Behind] = {}
+        """The gateways that are, see `fell_behind`."""
         self.pace = Pace(clock)
         self._clock = clock
         self._find = self.map.find
@@ -131,6 +96,7 @@ class Hub:
         more. What was on its way to it is `lost`."""
         self._waiting.pop(gateway, None)
         self._publications.drop(lambda sent: sent.origin == gateway)
+        self.behind.pop(gateway, None)
         self.map.logout_gateway(gateway)
         turns = self._turns
         self._turns = deque(it for it in turns if it.gateway != gateway)
@@ -166,16 +132,21 @@ class Hub:
 
     def settle(self, delivery: Delivery, missed: Iterable[int] = ()) -> None:
         """A delivery was written, but for `missed`: index, count, index, ..."""
+        if not delivery.counted:
+            self._settle_behind(delivery)
+            if delivery.late:
+                return
         each = iter(missed)
         for index, count in zip(each, each, strict=True):
             owner = delivery.owners[index] if delivery.owners else delivery.sents[0]
             owner.counts[delivery.indexes[index]] -= count
-        self._under_way -= delivery.size
-        if delivery.published:
-            self._published -= delivery.published
-        if delivery.large:
-            self._large -= delivery.large
-            self._give_turns()
+        if delivery.counted:
+            self._under_way -= delivery.size
+            if delivery.published:
+                self._published -= delivery.published
+            if delivery.large:
+                self._large -= delivery.large
+                self._give_turns()
         for sent in delivery.sents:  # what _close does, without a call
             sent.open -= 1
             if sent.expanded and not sent.open:
@@ -185,8 +156,32 @@ class Hub:
 
     def lost(self, delivery: Delivery) -> None:
         """Its gateway died with a delivery in hand: nobody can say who got it."""
-        self._uncount(delivery)
+        if not delivery.late:
+            self._uncount(delivery)
         self.settle(delivery)
+
+    def fell_behind(self, gateway: int, in_hand: Iterable[Delivery]) -> None:
+        """A gateway doesn't settle what it has in hand: nobody waits for it from now on."""
+        behind = self.behind[gateway] = Behind(0)
+        for delivery in in_hand:
+            self._count(delivery, -1)
+            delivery.counted = False
+            behind.handles += delivery.size
+        self._give_turns()
+        self._expand()
+
+    def caught_up(self, gateway: int, in_hand: Iterable[Delivery]) -> None:
+        """It does again, and has settled all that was late."""
+        del self.behind[gateway]
+        for delivery in in_hand:
+            self._count(delivery, 1)
+            delivery.counted = True
+
+    def late(self, delivery: Delivery) -> None:
+        """A gateway that is behind has had a delivery in hand for too long: it's given up."""
+        self._give_up(delivery)
+        delivery.late = True
+        self.behind[delivery.gateway].late += 1
 
     def closed(self, sent: Sent) -> None:
         """Something that somebody else had opened of it is done with."""
@@ -221,7 +216,7 @@ class Hub:
         large = [it for it in found if it.large]
         if self._turns and {it.publication.lane for it in small} & self._lanes:
             self._give_turns(math.inf)  # or they'd overtake it
-        for some in _cut(small):
+        for some in cut(small):
             for delivery in self._spread(some):
                 self._let_out(delivery)
         if large:
@@ -293,13 +288,14 @@ class Hub:
             else:
                 each = array("I", [1]) * size
             some = data if len(places) == len(data) else list(map(data.__getitem__, places))
-            self.deliveries.append(
+            sent.open += 1
+            self._under_way += size
+            let_out = self._let_out_behind if gateway in self.behind else self.deliveries.append
+            let_out(
                 Delivery(
                     gateway, Messages([], some), each, array("Q", handles), size, (sent,), places
                 )
             )
-            self._under_way += size
-            sent.open += 1
         if end < len(data):
             return True
         sent.expanded = True
@@ -379,13 +375,47 @@ class Hub:
 
     def _let_out(self, delivery: Delivery) -> None:
         """Of a publication."""
-        self._under_way += delivery.size
-        self._published += delivery.published
-        self._large += delivery.large
-        self.deliveries.append(delivery)
+        self._count(delivery, 1)
+        if delivery.gateway in self.behind:
+            self._let_out_behind(delivery)
+        else:
+            self.deliveries.append(delivery)
+
+    def _let_out_behind(self, delivery: Delivery) -> None:
+        """To a gateway that is behind, unless it's hopeless; it counts no more."""
+        self._count(delivery, -1)
+        behind = self.behind[delivery.gateway]
+        if behind.late or behind.handles >= BEHIND_MOST:
+            self._give_up(delivery)
+        else:
+            delivery.counted = False
+            behind.handles += delivery.size
+            self.deliveries.append(delivery)
+
+    def _settle_behind(self, delivery: Delivery) -> None:
+        behind = self.behind.get(delivery.gateway)
+        if behind is not None:  # else it's gone
+            behind.handles -= delivery.size
+            behind.late -= delivery.late
+
+    def _give_up(self, delivery: Delivery) -> None:
+        """Its messages count as not delivered, without that anybody knows."""
+        self._uncount(delivery)
+        owners = delivery.owners or delivery.sents * len(delivery.counts)
+        for owner, index in zip(owners, delivery.indexes, strict=True):
+            if not owner.statuses:
+                owner.statuses = bytearray(len(owner.counts))
+            owner.statuses[index] = Status.UNACKNOWLEDGED
+        self._close(delivery.sents)
+
+    def _count(self, delivery: Delivery, sign: int) -> None:
+        """Count it as under way, or no more (-1)."""
+        self._under_way += sign * delivery.size
+        self._published += sign * delivery.published
+        self._large += sign * delivery.large
 
     def _uncount(self, delivery: Delivery) -> None:
-        """Take off all that it was counted for."""
+        """Its messages' counts are without it."""
         owners = delivery.owners or delivery.sents * len(delivery.counts)
         for owner, index, count in zip(owners, delivery.indexes, delivery.counts, strict=True):
             owner.counts[index] -= count
@@ -398,18 +428,6 @@ class Hub:
     def _conclude(self, sent: Sent) -> None:
         if sent.expanded and not sent.open:
             self.concluded.append(sent)
-
-
-def _cut(found: Sequence[Found[Sent]]) -> Iterator[Sequence[Found[Sent]]]:
-    """Pages of publications, in pieces of about PUBLISHED_BYTES."""
-    start = size = 0
-    for index, it in enumerate(found):
-        size += len(it.publication.message)
-        if size >= PUBLISHED_BYTES:
-            yield found[start : index + 1]
-            start, size = index + 1, 0
-    if start < len(found):
-        yield found[start:]
 
 
 def _each(places: list[int]) -> tuple[list[int], "array[int]"]:

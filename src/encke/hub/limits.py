@@ -20,6 +20,14 @@ NEAR_A_TURN = 2 * SLICE
 have more than one connection: some 100 ms. What more there is waits for the next turns, and no
 sender is read from meanwhile."""
 
+BEHIND = 1.0
+"""Seconds after which a gateway that has deliveries in hand, and settles none, is behind: it's
+hung, or nearly so. What it has in hand counts no more, so that nobody waits for it."""
+
+BEHIND_MOST = 8 * UNDER_WAY
+"""Handles that a gateway that is behind may have in hand: 8 MiB of them. What else is for it is
+given up at once."""
+
 # publications: small ones
 
 FIRST_PAGE = 256

@@ -21,12 +21,12 @@ Pure.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 import msgspec
 
-from .limits import FIRST_PAGE, LOOKUP, QUANTUM
+from .limits import FIRST_PAGE, LOOKUP, PUBLISHED_BYTES, QUANTUM
 
 Sent = TypeVar("Sent")
 
@@ -189,3 +189,15 @@ class Publications(Generic[Sent]):
         if waiting is None:
             waiting = self._lanes[lane] = deque()
         return waiting
+
+
+def cut(found: Sequence[Found[Sent]]) -> Iterator[Sequence[Found[Sent]]]:
+    """Pages of publications, in pieces of about PUBLISHED_BYTES."""
+    start = size = 0
+    for index, it in enumerate(found):
+        size += len(it.publication.message)
+        if size >= PUBLISHED_BYTES:
+            yield found[start : index + 1]
+            start, size = index + 1, 0
+    if start < len(found):
+        yield found[start:]

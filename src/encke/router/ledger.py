@@ -17,6 +17,8 @@ Invariants:
   is taken off.
 - A new router is not ready before every gateway that lived when it started has
   logged its users in again (or died): before that, a count of 0 would be a lie.
+- Every Result comes in the end, whatever a gateway does: what it hasn't acknowledged in time is
+  answered as such, and a gateway that acknowledges nothing holds up no other.
 - In a cluster a connection is told that it's logged in once the other nodes reach it.
 - Whatever calls the hub lets its events out (`let_out`), before anything else comes in.
 
@@ -25,10 +27,14 @@ Pure.
 
 from array import array
 from collections.abc import Callable, Collection, Sequence
+from math import ceil
 
-from ..hub.hub import Delivery, Hub, Sent
+from ..hub.delivery import Delivery, Sent
+from ..hub.hub import Hub
+from ..hub.limits import BEHIND
 from ..wire.link import (
     Ack,
+    Alive,
     Deliver,
     Frame,
     LoggedIn,
@@ -41,6 +47,13 @@ from ..wire.link import (
 )
 from ..wire.message import Messages, Order, Verb
 from .others import Others
+
+TICK = 0.1
+"""Seconds between ticks. Time is counted in them, not read from a clock: while this process is
+stopped, or busy, nobody else is late."""
+
+ALIVE = 1.0
+"""Seconds between two words that this router lives."""
 
 _NOTHING = Messages([], [])
 _NO_HANDLES = array("Q")
@@ -57,9 +70,14 @@ class Ledger:
     """See the module's head."""
 
     def __init__(
-        self, hub: Hub, expected: Collection[int] = (), others: Others | None = None
+        self,
+        hub: Hub,
+        expected: Collection[int] = (),
+        others: Others | None = None,
+        ack_timeout: float = 5.0,
     ) -> None:
-        """`expected`: the gateways that must log in again before the map is complete."""
+        """`expected`: the gateways that must log in again before the map is complete. What isn't
+        acknowledged within `ack_timeout` seconds is given up."""
         self._hub = hub
         self._others = others
         self._missing = set(expected)
@@ -67,6 +85,9 @@ class Ledger:
         self._waiting: set[int] = set()  # synced, but not told Ready yet
         self._deliveries: dict[int, dict[int, Delivery]] = {}  # gateway -> batch -> delivery
         self._next_batch = 0
+        self._now = 0  # in ticks
+        self._patience = ceil(ack_timeout / TICK)
+        self._heard: set[int] = set()  # have acknowledged something since the last tick
 
     @property
     def ready(self) -> bool:
@@ -88,6 +109,7 @@ class Ledger:
         self._links.pop(gateway, None)
         self._missing.discard(gateway)
         self._waiting.discard(gateway)
+        self._heard.discard(gateway)
         if self._others is not None:
             self._others.gone(gateway)
         self._hub.gone(gateway)
@@ -111,6 +133,7 @@ class Ledger:
                 else:
                     hub.publish(sent, messages, [(gateway, lane) for lane in frame.lanes])
             elif isinstance(frame, Ack):
+                self._heard.add(gateway)
                 delivery = self._deliveries[gateway].pop(frame.batch, None)
                 if delivery is not None:
                     hub.settle(delivery, frame.missed)
@@ -124,6 +147,7 @@ class Ledger:
         hub, links = self._hub, self._links
         for delivery in hub.deliveries:
             number = self._next_batch = (self._next_batch + 1) & 0xFFFFFFFF
+            delivery.at = self._now
             self._deliveries[delivery.gateway][number] = delivery
             links[delivery.gateway](
                 Deliver(number, delivery.messages, delivery.counts, delivery.handles)
@@ -139,6 +163,35 @@ class Ledger:
             elif self._others is not None:
                 self._others.conclude(sent)
         hub.concluded.clear()
+
+    def tick(self) -> None:
+        """Call it every TICK."""
+        self._now += 1
+        for gateway, in_hand in self._deliveries.items():
+            self._look_at(gateway, in_hand)
+        self._heard.clear()
+        if not self._now % round(ALIVE / TICK):
+            for link in self._links.values():
+                link(Alive())
+        self.let_out()
+
+    def _look_at(self, gateway: int, in_hand: dict[int, Delivery]) -> None:
+        """Whether a gateway is behind with what it has in hand; and what of that is late."""
+        hub = self._hub
+        oldest = next(iter(in_hand.values()), None)
+        age = 0 if oldest is None else self._now - oldest.at
+        late = age > self._patience
+        if gateway in hub.behind:
+            if gateway in self._heard and not late:
+                hub.caught_up(gateway, in_hand.values())
+        elif late or (age > BEHIND / TICK and gateway not in self._heard):
+            hub.fell_behind(gateway, in_hand.values())
+        if late:
+            for delivery in in_hand.values():
+                if self._now - delivery.at <= self._patience:
+                    break
+                if not delivery.late:
+                    hub.late(delivery)
 
     def _control(self, gateway: int, frame: Frame) -> None:
         """All frames that aren't about messages."""

@@ -16,7 +16,8 @@ from array import array
 from collections import deque
 from typing import Protocol
 
-from ..hub.hub import Hub, Sent
+from ..hub.delivery import Sent
+from ..hub.hub import Hub
 from ..wire.link import Send
 from ..wire.message import Messages, Order, Status, Verb
 

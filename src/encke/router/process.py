@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from .. import log
 from ..friends.lookups import Lookups
 from ..hub.hub import Hub
 from ..reactor.channel import Channel, flush_all
@@ -24,16 +25,13 @@ from ..wire import nodes
 from ..wire.link import AskNodes, Frame, Hello, SeenNodes
 from ..wire.message import Messages, Order, Verb
 from ..wire.nodes import Figures
-from .ledger import Ledger
+from .ledger import TICK, Ledger
 from .others import Others
 
 if TYPE_CHECKING:
     from ..cluster.peers import Peers
 
 _UCRED = struct.Struct("3i")  # pid, uid, gid
-
-TICK = 0.1
-"""Seconds between looks at the gateways that are still to log in again."""
 
 
 class RouterProcess:
@@ -69,7 +67,8 @@ class RouterProcess:
             self._peers = join(settings, reactor, self)
             self._others = Others(self._hub, self._peers)
             self._hub.map.changes = {}
-        self._ledger = Ledger(self._hub, expected, self._others)
+        self._ledger = Ledger(self._hub, expected, self._others, settings.ack_timeout)
+        self._behind: set[int] = set()  # gateways of which that was logged
         self._lookups = Lookups(
             reactor, friends_store(settings), settings.data, self._hub, row, self._ledger.let_out
         )
@@ -185,6 +184,9 @@ class RouterProcess:
 
     def _tick(self) -> None:
         ledger, users = self._ledger, self._hub.map
+        ledger.tick()
+        if self._behind != self._hub.behind.keys():
+            self._log_behind()
         if not ledger.ready:
             alive = {row[Field.NUMBER] for row in self._scoreboard.gateways()}
             for gateway in set(ledger.missing) - alive:
@@ -194,6 +196,19 @@ class RouterProcess:
             self._count(self._peers)
         self._row[Field.USERS] = len(users)
         self._row[Field.LOGINS_HELD] = users.logins
+
+    def _log_behind(self) -> None:
+        """Gateways have fallen behind, or caught up."""
+        behind = set(self._hub.behind)
+        for gateway in behind - self._behind:
+            log.warning(
+                "gateway-behind",
+                gateway=gateway,
+                hint="it writes nothing of what is sent to its users: stopped, or overloaded",
+            )
+        for gateway in self._behind - behind:
+            log.info("gateway-caught-up", gateway=gateway)
+        self._behind = behind
 
     def _count(self, peers: "Peers") -> None:
         """Put the cluster's counts on the scoreboard."""

@@ -16,6 +16,7 @@ since both ends are on one machine::
                  | lane u32 * (n if published) | ids | messages
       ACK        batch u32 | (index u32, missed u32) *
     router -> gateway
+      ALIVE      -                                once a second, whatever else is said
       READY      -                                the map is complete: sends are taken
       LOGGED_IN  handle u64 * n
       DELIVER    batch u32 | n u32 | handles u32 | publishers' bytes u32 | length u32 * n
@@ -68,7 +69,7 @@ _DELIVER_HEAD = struct.Struct("=IBIIII")
 _RESULT_HEAD = struct.Struct("=IBII")
 
 (HELLO, LOGIN, LOGOUT, SYNCED, SEND, ACK, READY, LOGGED_IN, DELIVER, RESULT) = range(1, 11)
-(ASK_NODES, SEEN_NODES) = range(11, 13)
+(ASK_NODES, SEEN_NODES, ALIVE) = range(11, 14)
 
 _ORDERS = {(verb.value, int(wait)): Order(verb, wait) for verb in Verb for wait in (False, True)}
 
@@ -215,6 +216,19 @@ class Ready(msgspec.Struct, frozen=True):
         return cls()
 
 
+class Alive(msgspec.Struct, frozen=True):
+    """The router isn't hung."""
+
+    def encode(self) -> bytes:
+        return _HEAD.pack(0, ALIVE)
+
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
+        if body:
+            raise ValueError("a body where none belongs")
+        return cls()
+
+
 class LoggedIn(msgspec.Struct, frozen=True):
     """These connections are reachable from now on."""
 
@@ -346,7 +360,7 @@ class SeenNodes(msgspec.Struct, frozen=True):
 
 Frame = (
     Hello | Login | Logout | Synced | Send | Ack | Ready | LoggedIn | Deliver | Result
-    | AskNodes | SeenNodes
+    | AskNodes | SeenNodes | Alive
 )  # fmt: skip
 
 _DECODERS: dict[int, Callable[[bytes], Frame]] = {
@@ -362,6 +376,7 @@ _DECODERS: dict[int, Callable[[bytes], Frame]] = {
     RESULT: Result.decode,
     ASK_NODES: AskNodes.decode,
     SEEN_NODES: SeenNodes.decode,
+    ALIVE: Alive.decode,
 }
 
 

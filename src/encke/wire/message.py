@@ -32,6 +32,7 @@ class Status(enum.IntEnum):
     UNANSWERED = 2  # not all nodes have said how many got it
     UNKNOWN = 3  # who is subscribed can't be known now: the friends' store is away
     OFF = 4  # this node has no friends' store
+    UNACKNOWLEDGED = 5  # a gateway hasn't said in time that it was written
 
 
 class Order(msgspec.Struct, frozen=True):
