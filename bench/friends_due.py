@@ -3,11 +3,11 @@
 The server finds a publisher's subscribers in its store, page by page; here they're computed
 from the file of subscriptions that the store was loaded from, by one pass over all of it: a
 stream must have as many messages as were published by those its user is subscribed to, and by
-himself.
+its user.
 
-That it were the right ones is told by their keys (load.stamp): random numbers of 63 bits, one a
-publication. The flood keeps for each stream how many came and the sum of their keys, the
-generator for each publisher how many he published and the sum of theirs, and a stream's sum must
+Whether they are the right ones is told by their keys (load.stamp): random numbers of 63 bits, one
+a publication. The flood keeps for each stream how many came and the sum of their keys, the
+generator for each publisher how many they published and the sum of theirs, and a stream's sum must
 be that of its publishers. A message that is missing, came twice, or came to somebody else changes
 the sum of the stream in question by numbers that nobody could aim at, so that what is wrong with a
 stream stays unseen with a chance of 1 to 2^63, also if several faults make up for each other

@@ -35,7 +35,7 @@ from encke.version import VERSION
 from .machine import Machine, machine
 from .servers.processes import BenchError
 
-PAGE, RESULTS = "README.md", "results.json"
+README, RESULTS = "README.md", "results.json"
 
 WIDTH, COLOURS = 1_200, 64
 """Of a graph: pixels, and how many colours it keeps."""
@@ -193,7 +193,7 @@ def write(report: Report, folder: Path) -> None:
             if report.log:
                 _log(report.log, new / "memory.log")
             write_json(report, new / RESULTS)
-            (new / PAGE).write_text(markdown(report, machine(VERSION)), encoding="utf-8")
+            (new / README).write_text(markdown(report, machine(VERSION)), encoding="utf-8")
             folder.mkdir(exist_ok=True)
             for file in new.iterdir():
                 file.chmod(0o644)

@@ -153,7 +153,7 @@ def test_the_stream_of_the_article_in_a_browser(server: Node, page: Page) -> Non
 
 
 def test_friends_in_a_page(page: Page, tmp_path: Path) -> None:
-    """What a friend publishes comes with his id; once he is no friend any more, nothing comes."""
+    """What a friend publishes comes with their id; nothing comes from who isn't one."""
     (tmp_path / "page").mkdir()
     with (
         site(tmp_path / "page") as origin,

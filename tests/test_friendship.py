@@ -235,7 +235,7 @@ def test_stats(server: Friendly, tmp_path: Path) -> None:
 
 
 def test_friends_get_what_one_publishes(server: Friendly) -> None:
-    """Subscribers and the publisher himself get it, and know whose it is; others don't. A change
+    """Subscribers and the publisher get it, and know whose it is; others don't. A change
     is in effect for the next one, while all stay connected."""
 
     async def main() -> None:

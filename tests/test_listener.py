@@ -180,7 +180,7 @@ def test_only_messages_are_handed_out() -> None:
 
 
 def test_a_friends_message_says_whose_it_is() -> None:
-    """What a friend published has his id as `publisher`, what was sent has None; both are `str`."""
+    """What a friend published has an id as `publisher`, what was sent has None; both are `str`."""
     friend = 'event: friend\ndata: {"from":"456","data":"Grüße\\n☄","since":1}\n\n'.encode()
 
     async def main() -> None:

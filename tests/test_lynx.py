@@ -15,7 +15,7 @@ LINE = b"Recvd msg #1: 'Hello World'\n"
 
 
 def send(server: Node) -> None:
-    """Send to user 123, once he is there."""
+    """Send to user 123, once they are there."""
     server.until(lambda state: state.users == 1, "123 is connected")
     host, port = server.address
     answer = httpx.post(f"http://{host}:{port}/send/123", content=b"Hello World")

@@ -93,7 +93,7 @@ def test_where_the_time_goes(results: Results) -> None:
 
 
 def test_the_popular_one(results: Results) -> None:
-    """Each online subscriber gets each message of his, and others get theirs, meanwhile too."""
+    """Each online subscriber gets each message of theirs, and others get theirs, meanwhile too."""
     popular = results.popular
     assert popular is not None
     assert popular.alone.answered.delivered == popular.online == popular.alone.arrivals.count

@@ -37,7 +37,7 @@ def test_what_is_due(
     online: list[int],
     publishers: list[int],
 ) -> None:
-    """A stream gets what those publish that its user is subscribed to, and his own, once."""
+    """A stream gets what those publish that its user is subscribed to, and their own, once."""
     published: dict[int, list[int]] = {}
     due: dict[int, list[int]] = {}
     for number, publisher in enumerate(publishers):

@@ -83,7 +83,7 @@ class ClusterChecker(Checker):
             self.troubles.append((began - LATE, time.monotonic()))
 
     def until_whole(self, seconds: float = 30.0) -> None:
-        """Wait until each node reaches each user on all of his streams."""
+        """Wait until each node reaches each user on all of their streams."""
         for index in range(NODES):
             last: list[str] = []
 

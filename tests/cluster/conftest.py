@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
-from msgspec.structs import replace
 
 from bench.servers.nats import NatsServer
 from encke.reactor.loop import Reactor
 
-from .member import OPTIONS, Join, Member
+from .member import Join
 from .nats_py import NatsPy
-from .router import Joined, Router
+from .router import Joined
 
 
 @pytest.fixture(scope="module")
@@ -27,20 +26,10 @@ def reactor() -> Reactor:
 
 @pytest.fixture
 def join(reactor: Reactor) -> Iterator[Join]:
-    """Makes members, each with a link of its own."""
-    members: list[Member] = []
-
-    def make(
-        url: str, *subjects: bytes, ready: bool = True, start: bool = True, **changes: object
-    ) -> Member:
-        member = Member(reactor, replace(OPTIONS, servers=url, **changes), *subjects, start=start)
-        members.append(member)
-        if ready and start:
-            member.until_ready()
-        return member
-
-    yield make
-    for member in members:
+    """Makes members."""
+    join = Join(reactor)
+    yield join
+    for member in join.members:
         member.link.close()
 
 
@@ -54,23 +43,7 @@ def peer(shared: NatsServer) -> Iterator[NatsPy]:
 @pytest.fixture
 def node(reactor: Reactor) -> Iterator[Joined]:
     """Makes nodes."""
-    made: list[Router] = []
-
-    def make(
-        url: str,
-        *ids: bytes,
-        ready: bool = True,
-        name: str = "test",
-        timeout: float = 5.0,
-        patience: float = 5.0,
-    ) -> Router:
-        options = replace(OPTIONS, servers=url, name=name)
-        router = Router(reactor, options, *ids, timeout=timeout, patience=patience)
-        made.append(router)
-        if ready:
-            router.until_ready()
-        return router
-
-    yield make
-    for router in made:
+    node = Joined(reactor)
+    yield node
+    for router in node.routers:
         router.peers.close()

@@ -1,8 +1,8 @@
 """An owner of a link, as a router would be one: it has subjects, and remembers what came."""
 
 from collections.abc import Iterator
-from typing import Protocol
 
+from msgspec.structs import replace
 from reactor.turning import run_until
 
 from encke.cluster.options import NatsOptions
@@ -74,9 +74,20 @@ class Member:
         return self.payloads()
 
 
-class Join(Protocol):
-    """Makes a Member; waits until it's READY, unless told otherwise. `changes` are options."""
+class Join:
+    """Makes a Member, each with a link of its own; waits until it's READY, unless told otherwise.
+    `changes` are options."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self.members: list[Member] = []
 
     def __call__(
         self, url: str, *subjects: bytes, ready: bool = True, start: bool = True, **changes: object
-    ) -> Member: ...
+    ) -> Member:
+        options = replace(OPTIONS, servers=url, **changes)
+        member = Member(self._reactor, options, *subjects, start=start)
+        self.members.append(member)
+        if ready and start:
+            member.until_ready()
+        return member

@@ -3,8 +3,8 @@
 import time
 from array import array
 from collections.abc import Sequence
-from typing import Protocol
 
+from msgspec.structs import replace
 from reactor.turning import run_until
 
 from encke.cluster.options import NatsOptions
@@ -14,6 +14,8 @@ from encke.scoreboard import NatsLink
 from encke.wire.message import Verb
 from encke.wire.nodes import Figures
 from encke.wire.subjects import Subjects
+
+from .member import OPTIONS
 
 
 class Router:
@@ -122,9 +124,13 @@ class Router:
         run_until(self.reactor, lambda: self.peers._pulse._ticked > settled)
 
 
-class Joined(Protocol):
+class Joined:
     """Makes a node with users that is joined through a server; waits until it's READY, unless
     told otherwise."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self.routers: list[Router] = []
 
     def __call__(
         self,
@@ -134,7 +140,13 @@ class Joined(Protocol):
         name: str = "test",
         timeout: float = 5.0,
         patience: float = 5.0,
-    ) -> Router: ...
+    ) -> Router:
+        options = replace(OPTIONS, servers=url, name=name)
+        router = Router(self._reactor, options, *ids, timeout=timeout, patience=patience)
+        self.routers.append(router)
+        if ready:
+            router.until_ready()
+        return router
 
 
 def ticks(reactor: Reactor, seconds: float) -> None:

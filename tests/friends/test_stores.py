@@ -46,7 +46,7 @@ def _all(pages: Callable[[bytes, bytes | None, int], Page], id: bytes, limit: in
 
 
 def test_both_directions(store: Store) -> None:
-    """Who subscribed to a user, and to whom he subscribed, are two lists, each with its count."""
+    """Who subscribed to a user, and to whom they subscribed, are two lists, each with its count."""
     assert store.add([(b"ann", b"bob"), (b"cid", b"bob"), (b"bob", b"ann")]) == 3
     assert subscribers(store, b"bob") == [b"ann", b"cid"]
     assert subscriptions(store, b"bob") == [b"ann"]

@@ -163,7 +163,7 @@ TestLink.settings = settings(deadline=None)
 
 
 def test_who_goes_in_the_turn_of_his_login_is_not_logged_in() -> None:
-    """His LOGOUT doesn't come before his LOGIN."""
+    """A user's LOGOUT doesn't come before their LOGIN."""
     machine = LinkMachine()
     try:
         machine.login(0, b"1")

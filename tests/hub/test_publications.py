@@ -18,7 +18,7 @@ FRIENDS = {
     b"self": [b"1", b"self", b"z"],
     b"many": [b"%03d" % number for number in range(40)],
 }
-"""By publisher, his subscribers in the store's order."""
+"""By publisher, the subscribers in the store's order."""
 
 Pages = list[tuple[list[bytes], bool]]
 
@@ -41,7 +41,7 @@ def add(publications: Publications[str], *publishers: bytes, lane: int = 0) -> N
 
 
 def test_a_publication_goes_to_publisher_and_subscribers() -> None:
-    """The publisher first, then who is subscribed to him; himself not twice."""
+    """The publisher first, then who is subscribed to them; the publisher not twice."""
     publications: Publications[str] = Publications()
     assert not publications.wait(large=True)
     add(publications, b"alone", b"few", b"self")

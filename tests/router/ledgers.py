@@ -38,10 +38,10 @@ class Books:
     ) -> None:
         self.hub = Hub(clock)
         self.map = self.hub.map
-        self.others = None if peers is None else Others(self.hub, peers)
+        self._others = None if peers is None else Others(self.hub, peers)
         if peers is not None:
             self.map.changes = {}
-        self.ledger = Ledger(self.hub, expected, self.others)
+        self.ledger = Ledger(self.hub, expected, self._others)
         self._outgoing: Outgoing = []
 
     def _out(self) -> Outgoing:
@@ -52,14 +52,6 @@ class Books:
 
     def _send(self, gateway: int, frame: Frame) -> None:
         self._outgoing.append((gateway, frame))
-
-    @property
-    def ready(self) -> bool:
-        return self.ledger.ready
-
-    @property
-    def missing(self) -> Collection[int]:
-        return self.ledger.missing
 
     @property
     def under_way(self) -> int:
@@ -87,17 +79,6 @@ class Books:
 
     # the friends' store's
 
-    @property
-    def wants_lookup(self) -> bool:
-        return self.hub.wants_lookup
-
-    @property
-    def rest(self) -> float:
-        return self.hub.rest
-
-    def lookup(self) -> list[tuple[bytes, bytes | None, int]]:
-        return self.hub.lookup()
-
     def found(self, pages: Sequence[tuple[Sequence[bytes], bool]]) -> Outgoing:
         self.hub.found(pages)
         self.ledger.let_out()
@@ -108,22 +89,10 @@ class Books:
         self.ledger.let_out()
         return self._out()
 
-    # the other nodes'
-
     @property
-    def remote_bytes(self) -> int:
-        assert self.others is not None
-        return self.others.remote_bytes
-
-    @property
-    def concluded(self) -> list[tuple[int, int | None]]:
-        assert self.others is not None
-        return self.others.concluded
-
-    @property
-    def waits(self) -> bool:
-        assert self.others is not None
-        return self.others.waits
+    def others(self) -> Others:
+        assert self._others is not None
+        return self._others
 
     def reachable(self, gateway: int, handles: "array[int]") -> Outgoing:
         self.ledger.reachable(gateway, handles)

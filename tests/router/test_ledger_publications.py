@@ -26,7 +26,7 @@ def one_is_many(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def wants_lookup(books: Books) -> bool:
-    return books.wants_lookup
+    return books.hub.wants_lookup
 
 
 def test_a_publication_reaches_subscribers_and_publisher() -> None:
@@ -36,7 +36,7 @@ def test_a_publication_reaches_subscribers_and_publisher() -> None:
     log_in(books, ben=B2, cid=C1)
     assert books.received(A, publish(5, (b"ada", b"news"))) == []
     assert wants_lookup(books)
-    assert [publisher for publisher, _, _ in books.lookup()] == [b"ada"]
+    assert [publisher for publisher, _, _ in books.hub.lookup()] == [b"ada"]
     assert not wants_lookup(books)
     sent = delivers(books.found([([b"ben", b"offline"], False)]))
     assert sent.keys() == {A, B}
@@ -54,7 +54,7 @@ def test_a_lookup_is_one_deliver_a_gateway() -> None:
     log_in(books, ben=B1, cid=B2)
     books.received(A, publish(1, (b"ada", b"1"), (b"ada", b"2")))
     books.received(C, publish(9, (b"eva", b"3")))
-    books.lookup()
+    books.hub.lookup()
     sent = delivers(books.found([([b"ben"], False), ([b"cid"], False), ([b"ben"], False)]))
     assert sent.keys() == {B}
     assert sent[B].messages.data == [b"1", b"2", b"3"]
@@ -69,7 +69,7 @@ def test_a_dead_gateway_got_no_publication() -> None:
     log_in(books, ben=B1, cid=C1)
     books.received(A, publish(1, (b"ada", b"1")))
     books.received(C, publish(9, (b"eva", b"2")))
-    books.lookup()
+    books.hub.lookup()
     sent = delivers(books.found([([b"ben", b"cid"], False), ([b"ben"], False)]))
     assert books.gone(B) == result(C, 9, 0)
     assert books.received(C, ack(sent[C])) == result(A, 1, 1)
@@ -82,9 +82,9 @@ def test_a_sender_keeps_his_order_across_sends() -> None:
     books.received(A, publish(1, (b"ada", b"1"), (b"ada", b"2"), lane=7))
     pairs = [(b"eva", b"x"), (b"ada", b"3")]
     books.received(A, msgspec.structs.replace(publish(2, *pairs), lanes=array("I", [8, 7])))
-    books.lookup()
+    books.hub.lookup()
     books.found([([], False)])
-    assert [publisher for publisher, _, _ in books.lookup()] == [b"eva", b"ada", b"ada"]
+    assert [publisher for publisher, _, _ in books.hub.lookup()] == [b"eva", b"ada", b"ada"]
     found: dict[int, list[bytes]] = {}
     for gateway, frame in books.found([([b"ben"], False)] * 3):
         assert isinstance(frame, Deliver)
@@ -97,10 +97,10 @@ def test_a_large_publication_is_one_result() -> None:
     books = linked(A, B)
     log_in(books, ben=B1, cid=B2)
     books.received(A, publish(1, (b"ada", b"news")))
-    books.lookup()
+    books.hub.lookup()
     first = delivers(books.found([([b"ben"], True)]))
     assert books.received(B, ack(first[B])) == []  # there is another page
-    books.lookup()
+    books.hub.lookup()
     second = delivers(books.found([([b"cid"], False)]))
     assert books.received(B, ack(second[B])) == result(A, 1, 2)
 
@@ -109,9 +109,9 @@ def test_nobody_online() -> None:
     """Without anyone online it's answered as soon as it has been looked up."""
     books = linked(A)
     books.received(A, publish(1, (b"ada", b"news"), (b"ben", b"news")))
-    books.lookup()
+    books.hub.lookup()
     assert books.found([([b"x"], False)]) == []
-    books.lookup()
+    books.hub.lookup()
     assert books.found([([], False)]) == result(A, 1, 0, 0)
 
 
@@ -119,9 +119,9 @@ def test_an_unknown_audience_fails() -> None:
     """If the store is away, the sender hears which messages failed, and why."""
     books = linked(A)
     books.received(A, publish(1, (b"ada", b"1"), (b"ada", b"2")))
-    books.lookup()
+    books.hub.lookup()
     assert books.found([([], False)]) == []
-    books.lookup()
+    books.hub.lookup()
     statuses = bytes([Status.OK, Status.UNKNOWN])
     assert books.unknown(Status.UNKNOWN) == [(A, Result(1, array("I", [0, 0]), statuses))]
 
@@ -133,7 +133,7 @@ def test_lookups_wait_for_deliveries() -> None:
     handles = array("Q", [B1 + number for number in range(PUBLISHED_UNDER_WAY)])
     books.received(B, Login(handles, everyone))
     books.received(A, publish(1, (b"ada", b"1"), (b"ada", b"2")))
-    books.lookup()
+    books.hub.lookup()
     sent = delivers(books.found([(everyone, False)]))
     assert not wants_lookup(books)
     assert delivers(books.received(A, send(2, [b"7"], [b"m"]))).keys() == {B}
@@ -147,16 +147,16 @@ def test_a_large_one_goes_page_by_page() -> None:
     books = linked(A, B)
     log_in(books, ben=B1)
     books.received(A, publish(1, (b"star", b"1")))
-    books.lookup()
+    books.hub.lookup()
     sent = delivers(books.found([([b"ben"], True)]))
     assert not wants_lookup(books)
     books.received(A, publish(2, (b"ada", b"2"), lane=8))
-    assert [publisher for publisher, _, _ in books.lookup()] == [b"ada"]
+    assert [publisher for publisher, _, _ in books.hub.lookup()] == [b"ada"]
     assert books.found([([], False)]) == result(A, 2, 0)
     books.received(A, publish(3, (b"ada", b"3")))  # held: the same sender's
-    assert books.lookup() == []
+    assert books.hub.lookup() == []
     books.received(B, ack(sent[B]))
-    assert [publisher for publisher, _, _ in books.lookup()] == [b"star"]
+    assert [publisher for publisher, _, _ in books.hub.lookup()] == [b"star"]
 
 
 def test_a_page_is_as_long_as_it_has_handles() -> None:
@@ -164,7 +164,7 @@ def test_a_page_is_as_long_as_it_has_handles() -> None:
     books = linked(A, B)
     log_in(books, ben=B1, cid=B2)
     books.received(A, publish(1, (b"star", b"1")))
-    books.lookup()
+    books.hub.lookup()
     for ids, rows in (
         ([b"x"] * 1_000, PAGE_ROWS[1]),
         ([b"ben", b"cid"] * 50 + [b"x"] * 300, 400 * PAGE_HANDLES // 100),
@@ -173,7 +173,7 @@ def test_a_page_is_as_long_as_it_has_handles() -> None:
         sent = delivers(books.found([(ids, True)]))
         for gateway, frame in sent.items():
             books.received(gateway, ack(frame))
-        assert [limit for _, _, limit in books.lookup()] == [rows]
+        assert [limit for _, _, limit in books.hub.lookup()] == [rows]
 
 
 def test_a_page_for_few_goes_out_at_once() -> None:
@@ -182,10 +182,10 @@ def test_a_page_for_few_goes_out_at_once() -> None:
     sent = large_one(books)
     assert sent.keys() == {B, C}
     books.received(A, publish(2, (b"star", b"again"), lane=8))
-    assert [publisher for publisher, _, _ in books.lookup()] == [b"ada", b"star"]
+    assert [publisher for publisher, _, _ in books.hub.lookup()] == [b"ada", b"star"]
     books.found([([], False), ([b"ben"], True)])
-    assert not books.rest
-    assert [publisher for publisher, _, _ in books.lookup()] == [b"star"]
+    assert not books.hub.rest
+    assert [publisher for publisher, _, _ in books.hub.lookup()] == [b"star"]
 
 
 def large_one(books: Books) -> dict[int, Deliver]:
@@ -193,9 +193,9 @@ def large_one(books: Books) -> dict[int, Deliver]:
     `cid` on C, begins with."""
     log_in(books, ben=B1, cid=C1)
     books.received(A, publish(1, (b"star", b"large"), (b"ada", b"small")))
-    books.lookup()
+    books.hub.lookup()
     assert books.found([([b"x"], True)]) == []
-    books.lookup()
+    books.hub.lookup()
     return delivers(books.found([([b"ben", b"cid"], False)]))
 
 
@@ -208,7 +208,7 @@ def test_gateways_have_turns_with_a_large_one() -> None:
     sent = delivers(books.received(B, ack(sent[B])))
     assert sent.keys() == {C}
     assert books.received(C, ack(sent[C])) == []
-    books.lookup()
+    books.hub.lookup()
     assert books.found([([], False)]) == result(A, 1, 2, 0)
 
 
@@ -217,7 +217,7 @@ def test_what_follows_a_large_one_does_not_overtake_it() -> None:
     """What the same sender publishes next comes to no gateway before its turn was."""
     books = linked(A, B, C)
     large_one(books)
-    assert [publisher for publisher, _, _ in books.lookup()] == [b"ada"]
+    assert [publisher for publisher, _, _ in books.hub.lookup()] == [b"ada"]
     outgoing = books.found([([b"cid"], False)])
     assert [gateway for gateway, _ in outgoing] == [C, C]
     assert [frame.messages.data for _, frame in outgoing if isinstance(frame, Deliver)] == [
@@ -232,7 +232,7 @@ def test_a_gateway_that_dies_loses_its_turn() -> None:
     sent = large_one(books)
     assert books.gone(C) == []
     assert books.received(B, ack(sent[B])) == []
-    books.lookup()
+    books.hub.lookup()
     assert books.found([([], False)]) == result(A, 1, 1, 0)
     books = linked(A, B, C)
     large_one(books)
@@ -249,20 +249,20 @@ def test_others_find_a_large_one_at_rest() -> None:
     log_in(books, ben=B1)
     books.received(A, publish(1, (b"star", b"1")))
     now[0] += LATELY
-    books.lookup()
+    books.hub.lookup()
     for took, sends, rest in ((0.02, 0, 0.0), (0.02, 1, 0.02), (0.5, 0, 0.5), (0.02, 0, 0.0)):
         sent = delivers(books.found([([b"ben"], True)]))
         for _ in range(sends):
             assert books.received(A, send(2, [b"x"], [b"m"])) == result(A, 2, 0)
         now[0] += took
-        assert not books.rest
+        assert not books.hub.rest
         books.received(B, ack(sent[B]))
-        assert books.rest == pytest.approx(REST * rest)
+        assert books.hub.rest == pytest.approx(REST * rest)
         assert wants_lookup(books) is not bool(rest)
         now[0] += rest * REST * 1.01
-        assert not books.rest
+        assert not books.hub.rest
         assert wants_lookup(books)
-        books.lookup()
+        books.hub.lookup()
 
 
 def test_a_dead_publisher() -> None:
@@ -270,7 +270,7 @@ def test_a_dead_publisher() -> None:
     books = linked(A, B)
     log_in(books, ben=B1)
     books.received(A, publish(1, (b"ada", b"1")))
-    books.lookup()
+    books.hub.lookup()
     books.received(A, publish(2, (b"ada", b"2")))
     assert books.gone(A) == []
     sent = delivers(books.found([([b"ben"], False)]))
@@ -342,7 +342,7 @@ def test_sends_wait_while_the_others_are_congested() -> None:
     assert len(others.new) == 1
 
     def release() -> tuple[Outgoing, bool]:
-        return books.release(), books.waits
+        return books.release(), books.others.waits
 
     assert release() == ([], True)
     books.gone(B)
@@ -406,20 +406,20 @@ def test_messages_of_other_nodes() -> None:
     """They are delivered here, handed on to nobody, and answered if that's wanted."""
     books, others = joined()
     sent = delivers(books.remote(Verb.SEND, [b"ben", b"ada"], [b"hi", b"ho"]))
-    assert books.remote_bytes > 0
+    assert books.others.remote_bytes > 0
     assert books.received(B, ack(sent[B])) == []
-    assert books.remote_bytes == 0
-    assert books.concluded == []
+    assert books.others.remote_bytes == 0
+    assert books.others.concluded == []
     sent = delivers(books.remote(Verb.SEND, [b"ben"], [b"hi"], ticket=9))
     books.received(B, ack(sent[B]))
-    assert books.concluded == [(9, 1)]
-    books.concluded.clear()
+    assert books.others.concluded == [(9, 1)]
+    books.others.concluded.clear()
     assert books.remote(Verb.PUBLISH, [b"ada"], [b"news"], ticket=10) == []
-    books.lookup()
+    books.hub.lookup()
     sent = delivers(books.found([([b"ben"], False)]))
     assert sent[B].messages.publishers == [b"ada"]
     books.received(B, ack(sent[B]))
-    assert books.concluded == [(10, 1)]
+    assert books.others.concluded == [(10, 1)]
     assert not others.forwarded
 
 
@@ -427,7 +427,7 @@ def test_a_remote_publication_that_fails_has_no_count() -> None:
     """Without the store the asking node is told so, rather than a wrong count."""
     books, _ = joined()
     books.remote(Verb.PUBLISH, [b"ada"], [b"news"], ticket=9)
-    books.lookup()
+    books.hub.lookup()
     assert books.unknown(Status.UNKNOWN) == []
-    assert books.concluded == [(9, None)]
-    assert books.remote_bytes == 0
+    assert books.others.concluded == [(9, None)]
+    assert books.others.remote_bytes == 0

@@ -117,23 +117,15 @@ class Raw:
 
     def rest(self) -> bytes:
         """Everything up to the end; raises ConnectionResetError if that isn't a clean one."""
-        while True:
-            data = self.socket.recv(65536)
-            if not data:
-                taken = bytes(self.buffer)
-                self.buffer.clear()
-                return taken
+        while data := self.socket.recv(65536):
             self.buffer += data
+        return self.read(len(self.buffer))
 
     def everything(self) -> bytes:
         """Everything up to the end, be it a reset."""
-        try:
+        with contextlib.suppress(ConnectionResetError):
             return self.rest()
-        except ConnectionResetError:
-            pass
-        taken = bytes(self.buffer)
-        self.buffer.clear()
-        return taken
+        return self.read(len(self.buffer))
 
     def head(self) -> Answer:
         """Status and headers of the next response."""

@@ -242,7 +242,7 @@ def test_a_head_in_drops(hasty: Node) -> None:
 
 @pytest.mark.parametrize("path", ["/test/bytes", "/events/bytes"])
 def test_a_head_byte_by_byte(node: Node, path: str) -> None:
-    """Who sends each byte of a head by itself, and has time, is served; so are his further
+    """Who sends each byte of a head by itself, and has time, is served; so are their further
     requests, whether they come in one piece or not."""
     head = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode()
     with Raw(node.address) as connection:

@@ -204,7 +204,7 @@ def test_a_node_is_killed(server: NatsServer) -> None:
 
 
 def test_a_node_is_stopped(server: NatsServer) -> None:
-    """Who ends as he should says so: the others don't wait for him, and don't call him lost."""
+    """A node that ends in order says so: the others don't wait for it, and don't call it lost."""
     flags = ("--nats", server.url, "--nats-prefix", "stopped")
     with Node(*flags) as one:
         with Node(*flags) as other, stream(other.address, "1"):

@@ -1,4 +1,4 @@
-"""Publishing: to everyone subscribed, to the publisher himself, and to nobody else."""
+"""Publishing: to everyone subscribed, to the publisher, and to nobody else."""
 
 import os
 import random
@@ -60,7 +60,7 @@ def lines(*pairs: tuple[str, str]) -> bytes:
 
 
 def test_nobody_is_subscribed(node: Node) -> None:
-    """A publication reaches its publisher, if he is there, before there are any friends."""
+    """A publication reaches its publisher, if they are there, before there are any friends."""
     assert publish(node, "lonely", "x") == 0
     with stream(node.address, "lonely") as listener:
         assert publish(node, "lonely", "y") == 1

@@ -1,4 +1,4 @@
-"""What a NATS server takes for each user who is subscribed to, and how fast others know of him.
+"""What a NATS server takes for each user who is subscribed to, and how fast others know of it.
 
 Memory: one server, or three that are joined; a client at the first one subscribes to very
 many users, as a node's router does. Printed: seconds, and bytes a user that each server

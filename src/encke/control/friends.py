@@ -38,7 +38,7 @@ from .store_thread import StoreThread
 PAGE_LIMIT = 1000
 """Ids in one answer."""
 
-SLICE = 5000
+TRANSACTION_SIZE = 5000
 """Subscriptions that are collected for one transaction: it costs some milliseconds however
 few they are. A piece may bring some more."""
 
@@ -177,7 +177,7 @@ class _Bulk:
 
         def take(store: Store) -> None:
             self._pending += self._reader.feed(piece)
-            if len(self._pending) >= SLICE:
+            if len(self._pending) >= TRANSACTION_SIZE:
                 self._keep(store)
 
         return self._thread.call(take, lambda _: None, self._failed)

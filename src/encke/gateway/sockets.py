@@ -8,8 +8,8 @@ in one go, while a queue of 1,000 packets (net.core.netdev_max_backlog, or a net
 card's) drops what is over, so that living clients are lost. So the kernel is told never
 to probe by itself, and each connection is probed when its turn comes, see Streams.beat.
 
-Who doesn't answer a probe is gone once TCP_USER_TIMEOUT has passed since his last sign of
-life, at the next probe. RFC 9293, 3.8.4; tcp(7); kernel: tcp_sock_set_keepidle_locked().
+Who doesn't answer a probe is gone once TCP_USER_TIMEOUT has passed since their last sign
+of life, at the next probe. RFC 9293, 3.8.4; tcp(7); kernel: tcp_sock_set_keepidle_locked().
 """
 
 import socket

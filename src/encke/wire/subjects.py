@@ -4,15 +4,15 @@ With the prefix P ("encke", unless settings say otherwise), and TOKEN, which is 
 with a comma for every dot::
 
     P.user.TOKEN          a message to a user
-    P.publish.TOKEN       a message to everyone subscribed to a user, and to himself
+    P.publish.TOKEN       a message to everyone subscribed to a user, and to that user
     P.ask.user.TOKEN      as the first two, but every node answers at the reply subject
     P.ask.publish.TOKEN   how many connections got it: see encke.wire.nodes
     P.reply.NODE.LINK-NUMBER   where a node gets such answers
-    P.link.NODE.LINK      stands where the reply subject of a node's messages would: its
-                          how-manieth link carried them. Nobody listens there
+    P.link.NODE.LINK      stands where the reply subject of a node's messages would: it
+                          says which of its links (by number) carried them. Nobody listens there
     P.node.NODE           what a node says of itself every second: see encke.wire.nodes
 
-    user id               subject of his messages
+    user id               subject of messages to this user
     123                   encke.user.123
     ada@example.org       encke.user.ada@example,org
 
@@ -76,7 +76,7 @@ class Subjects:
         self._user = b"%b.user." % begin
         self._publication = b"%b.publish." % begin
         self.to_send = b"%b.ask.user." % begin
-        """Begins the subject of a message to a user that all nodes answer; his token follows."""
+        """Begins the subject of a message that all nodes answer; the user's token follows."""
         self.to_publish = b"%b.ask.publish." % begin
         """The same of a publication."""
         self.reply = b"%b.reply." % begin

@@ -24,7 +24,7 @@ NODE_BYTES = 40_000_000
 """The memory of a whole small server (its budget)."""
 OTHER_PROCESSES = 3
 """Supervisor, router, control process."""
-PAGES = 1
+TCP_PAGES = 1
 """Of TCP memory a connection with a message on its way: measured on Linux 6.18, as is that
 an idle one has none. Someone will send to everyone at once, so all are counted."""
 SOCKETS_A_BUCKET = 4
@@ -141,7 +141,7 @@ def _queues(machine: Machine, backlog: int) -> Iterator[Finding]:
 
 
 def _tcp(machine: Machine, connections: int) -> Iterator[Finding]:
-    pages = connections * PAGES
+    pages = connections * TCP_PAGES
     yield _finding(
         "tcp_mem, pages",
         machine.tcp_mem,
