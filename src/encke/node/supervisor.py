@@ -15,8 +15,9 @@ In gateways and router no collector runs: it would hold up messages for 10 ms no
 when thousands of connections are awake, and nothing there is left in a cycle.
 
 Invariants: it never touches a connection. A row of the scoreboard belongs to one
-child; the supervisor clears it when the child is dead. No threads: signals are
-blocked and taken by sigtimedwait, so that nothing happens between two lines.
+child; the supervisor clears it when the child is dead. No threads. Signals come through the
+loop, between two callbacks; what sigtimedwait would return is not always a signal that came
+(CPython, after a SIGSTOP that outlasts its timeout).
 """
 
 import contextlib
@@ -28,6 +29,8 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import NoReturn
 
 import msgspec
 
@@ -35,6 +38,7 @@ from .. import log, scheduling
 from ..control import process as control
 from ..gateway import process as gateway
 from ..ids import MAX_GATEWAY
+from ..reactor.loop import Reactor
 from ..router import process as router
 from ..scoreboard import (
     CONTROL,
@@ -65,7 +69,14 @@ _GROW_AT = 0.75
 _CRASH_LOOP = 1.0
 """Seconds: a child that died younger than this is replaced only after so long."""
 
-_SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
+_ENDS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGCHLD, *_ENDS)
+
+_END_SECONDS = 0.3
+"""Time that gateways have beyond --drain-timeout."""
+
+_LAST_SECONDS = 0.5
+"""Time for the other processes to end in, once the gateways have."""
 
 
 class _Child(msgspec.Struct):
@@ -79,15 +90,24 @@ class _Child(msgspec.Struct):
     due: float = 0.0
 
 
+class _End(msgspec.Struct):
+    """A step of the node's end: who is to end, until when; and what comes then."""
+
+    chosen: Callable[[_Child], bool]
+    until: float
+    then: Callable[[], None]
+
+
 class Supervisor:
     """One node's processes."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._reactor = Reactor()
         self._scoreboard = Scoreboard()
         self._children: dict[int, _Child] = {}  # by row
         self._next_number = 0
-        self._stopping = False
+        self._stopping: _End | None = None
         self._announced = False
         self._router_path = sockets.router_path()
         self._public = sockets.public(settings)
@@ -107,7 +127,12 @@ class Supervisor:
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; returns the exit code."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        reactor = self._reactor
+        reactor.on_signal(signal.SIGCHLD, self._reap)
+        for number in _ENDS:
+            reactor.on_signal(number, partial(self._stop, number))
+        reactor.every(_WATCH, self._watch)
+        reactor.after_turn(self._end_turn)
         node, own = self._scoreboard.row(NODE), self._scoreboard.row(SUPERVISOR)
         node[Field.STARTED] = own[Field.STARTED] = int(time.time())
         node[Field.STATE] = State.STARTING
@@ -120,10 +145,9 @@ class Supervisor:
         for index in range(gateway_count(self._settings)):
             self._start_gateway(index)
         self._start(_Child("control", CONTROL, self._run_control))
-        while not self._stopping:
-            self._wait(_WATCH)
-            self._watch()
-        return self._stop()
+        reactor.run()
+        log.info("stopped")
+        return 0
 
     # children
 
@@ -139,20 +163,27 @@ class Supervisor:
         row[Field.STARTED] = int(time.time())
         row[Field.STATE] = State.STARTING
         child.started, child.due = time.monotonic(), 0.0
-        pid = os.fork()
-        if pid == 0:
-            self._become(child)
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until the child has its own handlers
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._become(child)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         child.pid = row[Field.PID] = pid
         self._children[child.row] = child
 
-    def _become(self, child: _Child) -> None:
+    def _become(self, child: _Child) -> NoReturn:
         """In the child: run it, and never return."""
         code = 1
         try:
             self._scoreboard.row(child.row)[Field.PID] = os.getpid()
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the supervisor says what to do
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            for number in (signal.SIGTERM, signal.SIGCHLD):
+                signal.signal(number, signal.SIG_DFL)
+            signal.set_wakeup_fd(-1)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            self._reactor.close()
             os.close(self._lifeline_end)
             child.run()
             code = 0
@@ -203,26 +234,14 @@ class Supervisor:
 
     # watching
 
-    def _wait(self, seconds: float) -> None:
-        """Take signals for at most so long."""
-        taken = signal.sigtimedwait(_SIGNALS, seconds)
-        if taken is not None and taken.si_signo != signal.SIGCHLD:
-            self._stopping = True
-            log.info("stopping", signal=signal.Signals(taken.si_signo).name)
-        self._reap()
-
     def _reap(self) -> None:
-        """Find out who died."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        """Find out who died, and replace them."""
+        while (dead := _dead_child()) is not None:
+            pid, status = dead
             for child in self._children.values():
                 if child.pid == pid:
                     self._died(child, status)
+        self._watch()
 
     def _died(self, child: _Child, status: int) -> None:
         lost = self._scoreboard.row(child.row)[Field.CONNECTIONS]
@@ -230,16 +249,16 @@ class Supervisor:
         child.pid = 0
         if self._stopping:
             return
-        code = os.waitstatus_to_exitcode(status)
-        reason = signal.Signals(-code).name if code < 0 else f"exit {code}"
-        log.error("process-died", process=child.name, reason=reason, connections_lost=lost)
+        log.error("process-died", process=child.name, reason=_reason(status), connections_lost=lost)
         self._scoreboard.row(child.row)[Field.RESTARTS] += 1
         young = time.monotonic() - child.started < _CRASH_LOOP
         child.due = time.monotonic() + (_CRASH_LOOP if young else 0)
 
     def _watch(self) -> None:
+        if self._stopping:
+            return
         for child in list(self._children.values()):
-            if not child.pid and not self._stopping and time.monotonic() >= child.due:
+            if not child.pid and time.monotonic() >= child.due:
                 self._start(child)
                 log.info("process-started", process=child.name, pid=child.pid)
         self._grow()
@@ -264,7 +283,7 @@ class Supervisor:
     def _grow(self) -> None:
         """Start another gateway if those that run are filling up."""
         gateways = len(self._children) - 1 - self._has_router
-        if gateways < self._most_gateways and not self._stopping:
+        if gateways < self._most_gateways:
             held = sum(row[Field.CONNECTIONS] for row in self._scoreboard.gateways())
             if held >= _GROW_AT * gateways * self._capacity(0):
                 self._start_gateway(gateways)
@@ -272,26 +291,40 @@ class Supervisor:
 
     # the end
 
-    def _stop(self) -> int:
+    def _stop(self, number: signal.Signals) -> None:
         """End everything: first the gateways, which end their streams, then the others."""
+        if self._stopping:
+            return
+        log.info("stopping", signal=number.name)
         self._scoreboard.row(NODE)[Field.STATE] = State.DRAINING
-        self._signal(_is_gateway, signal.SIGTERM)
+        self._end(_is_gateway, self._settings.drain_timeout + _END_SECONDS, self._stop_others)
         # closing wouldn't do: every gateway has it, and the backlog would go on taking
         self._public.shutdown(socket.SHUT_RDWR)
-        self._end(_is_gateway, self._settings.drain_timeout + 0.3)
-        self._end(lambda _child: True, 0.5)
-        log.info("stopped")
-        return 0
 
-    def _end(self, chosen: Callable[[_Child], bool], patience: float) -> None:
-        """End the chosen children: SIGTERM, and SIGKILL for those that don't listen."""
-        until = time.monotonic() + patience
+    def _stop_others(self) -> None:
+        self._end(lambda _child: True, _LAST_SECONDS, self._reactor.stop)
+
+    def _end(
+        self, chosen: Callable[[_Child], bool], patience: float, then: Callable[[], None]
+    ) -> None:
+        """End the chosen children: SIGTERM, and SIGKILL for those that don't listen; `then` is
+        called once they are gone."""
+        self._stopping = _End(chosen, time.monotonic() + patience, then)
         self._signal(chosen, signal.SIGTERM)
-        while self._alive(chosen) and time.monotonic() < until:
-            self._wait(0.02)
-        self._signal(chosen, signal.SIGKILL)
-        while self._alive(chosen):
-            self._wait(0.02)
+        self._reactor.again(0)
+
+    def _end_turn(self) -> None:
+        end = self._stopping
+        if end is None:
+            return
+        rest = end.until - time.monotonic()
+        if not self._alive(end.chosen):
+            end.then()
+        elif rest > 0:
+            self._reactor.again(rest)
+        else:
+            self._signal(end.chosen, signal.SIGKILL)
+            end.until = math.inf
 
     def _alive(self, chosen: Callable[[_Child], bool]) -> list[_Child]:
         return [child for child in self._children.values() if child.pid and chosen(child)]
@@ -300,6 +333,25 @@ class Supervisor:
         for child in self._alive(chosen):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child.pid, number)
+
+
+def _dead_child() -> tuple[int, int] | None:
+    """A child that has died since, and its status."""
+    with contextlib.suppress(ChildProcessError):
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid:
+            return pid, status
+    return None
+
+
+def _reason(status: int) -> str:
+    """What a process died of, by its status."""
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"exit {code}"
+    # the real-time signals have no name
+    names = {number.value: number.name for number in signal.Signals}
+    return names.get(-code, f"signal {-code}")
 
 
 def _is_gateway(child: _Child) -> bool:
