@@ -1,10 +1,23 @@
 """A node whose processes, log and signals are tampered with: its own trouble stays its own."""
 
+import contextlib
+import fcntl
 import os
+import re
 import signal
+import socket
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
 
 import psutil
+import pytest
+
+from bench.servers.encke import environment_of_ours
+from bench.servers.processes import end, free_ports
 
 from .node import Node, until
 from .raw import send, stream
@@ -43,3 +56,105 @@ def test_hostile_signal_without_a_name() -> None:
         until(lambda: is_new(node, "gateway-0", pid), "it is replaced")
         (died,) = (line for line in node.log if "event=process-died" in line)
         assert f'reason="signal {signal.SIGRTMIN + 3}"' in died
+
+
+class Mute:
+    """A node of two gateways whose log can't be read here."""
+
+    def __init__(self, log: int | None) -> None:
+        """`log` is the descriptor of its stderr; None: it's closed."""
+        self.port, self._control = free_ports(2)
+        command = [sys.executable, "-m", "encke", "serve", "--gateways", "2"]
+        command += ["--listen", f"127.0.0.1:{self.port}", "--control", f"127.0.0.1:{self._control}"]
+        if log is None:
+            command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command]
+        self.process = subprocess.Popen(
+            command, stderr=log, env=environment_of_ours(), start_new_session=True
+        )
+
+    def get(self, path: str) -> str:
+        """What the control port answers; "" if it doesn't, or refuses."""
+        try:
+            with urlopen(f"http://127.0.0.1:{self._control}{path}", timeout=10) as answer:
+                return str(answer.read(), "utf-8")
+        except (HTTPError, URLError, OSError):
+            return ""
+
+    def is_ready(self) -> bool:
+        assert self.process.poll() is None, "it has ended"
+        return "ready" in self.get("/health")
+
+    def dropped(self) -> int:
+        """Lines of the log that it says it has dropped; -1 if it doesn't say."""
+        metric = r"^encke_log_lines_dropped_total (\S+)$"
+        found = re.search(metric, self.get("/metrics"), re.MULTILINE)
+        return -1 if found is None else int(float(found[1]))
+
+    def children(self) -> list[int]:
+        return [child.pid for child in psutil.Process(self.process.pid).children()]
+
+
+@contextlib.contextmanager
+def mute(log: int | None) -> Iterator[Mute]:
+    node = Mute(log)
+    try:
+        until(node.is_ready, "it is ready")
+        yield node
+    finally:
+        end(node.process)
+
+
+def kill_a_child(node: Mute) -> None:
+    """Kill one of its processes; it's to be replaced."""
+    before = node.children()
+    os.kill(before[-1], signal.SIGKILL)
+    until(lambda: len(node.children()) == len(before) and node.children() != before, "replaced")
+
+
+@contextlib.contextmanager
+def unwritable(kind: str) -> Iterator[int | None]:
+    """A descriptor that nothing can be written to, or only a little."""
+    with contextlib.ExitStack() as stack:
+        if kind == "closed":
+            yield None
+        elif kind == "full disk":
+            yield stack.enter_context(open("/dev/full", "wb")).fileno()
+        elif kind in ("full pipe", "full socket"):
+            ours: int
+            if kind == "full pipe":
+                theirs, ours = os.pipe()
+                stack.callback(os.close, theirs)
+                stack.callback(os.close, ours)
+                fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, 4096)
+            else:
+                ends = socket.socketpair()
+                ours = ends[0].fileno()
+                for end_ in ends:
+                    stack.enter_context(end_)
+            os.set_blocking(ours, False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    os.write(ours, b"x")
+            os.set_blocking(ours, True)
+            yield ours
+        else:  # nobody reads
+            theirs, ours = os.pipe()
+            os.close(theirs)
+            stack.callback(os.close, ours)
+            yield ours
+
+
+@pytest.mark.parametrize("kind", ["full disk", "full pipe", "full socket", "closed", "unread"])
+def test_hostile_log(kind: str) -> None:
+    """A line that can't be written is dropped and counted; the node starts, replaces what dies,
+    serves and ends as ever."""
+    with unwritable(kind) as log, mute(log) as node:
+        until(lambda: node.dropped() == 1, "that it's ready is counted")
+        kill_a_child(node)
+        until(lambda: node.dropped() == 3, "who died, and who was started, is counted too")
+        with stream(("127.0.0.1", node.port), "x") as listener:
+            assert send(("127.0.0.1", node.port), "x", "x") == 1
+            assert listener.chunk() == b"Recvd msg #1: 'x'\n"
+            node.process.send_signal(signal.SIGTERM)
+            assert listener.rest() == b"0\r\n\r\n"
+        assert node.process.wait(20) == 0

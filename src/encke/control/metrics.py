@@ -44,6 +44,7 @@ _COUNTERS = {
     "received": "Messages of other nodes, taken.",
     "dropped": "Messages of other nodes that couldn't be taken.",
     "nats_lost": "Links to NATS that were lost.",
+    "log_lines_dropped": "Lines of the log that couldn't be written.",
 }
 _PROCESS_GAUGES = {
     "memory_bytes": "Memory of the process (PSS).",

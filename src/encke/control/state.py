@@ -120,6 +120,7 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
     received: int
     dropped: int
     nats_lost: int
+    log_lines_dropped: int
     memory_bytes: int
     processes: list[ProcessState]
     cluster: ClusterState | None = None

@@ -236,7 +236,7 @@ class Gateway:
             counts[own] = count
         counts[Field.QUEUED_BYTES] = connections.outbox.tail_bytes
         counts[Field.BYTES_OUT] = connections.outbox.bytes_out
-        for field in range(Field.CONNECTIONS, len(Field)):
+        for field in range(Field.CONNECTIONS, Field.LOG_LINES_DROPPED):
             row[field] = counts[field]
 
     def _end_turn(self) -> None:

@@ -26,14 +26,27 @@ def command(settings: Settings, environment: Mapping[str, str]) -> tuple[list[st
     return [sys.executable, "-P", "-m", __package__], {**environment, HANDOVER: handover}
 
 
+def _keep_closed() -> None:
+    """Let no file or socket have the number of a standard stream that was closed: who prints would
+    write into it. Of what stands there instead nothing comes, and nothing can be written to it."""
+    for stream in range(3):
+        try:
+            os.fstat(stream)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # gets the lowest number that's free
+
+
 def main() -> int:
     """Serve with the settings handed over; the exit code."""
     handover = os.environ.pop(HANDOVER, None)
     if handover is None:
         print("encke: no settings were handed over; start with `encke serve`.", file=sys.stderr)
         return os.EX_USAGE
-    from .supervisor import serve  # only once there is something to serve
+    from .. import log  # only once there is something to serve
+    from .supervisor import serve
 
+    _keep_closed()
+    log.begin()
     try:
         return serve(msgspec.json.decode(handover, type=Settings))
     except BadSettings as error:

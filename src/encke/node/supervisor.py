@@ -127,6 +127,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; returns the exit code."""
+        self._count_dropped_lines(SUPERVISOR)
         reactor = self._reactor
         reactor.on_signal(signal.SIGCHLD, self._reap)
         for number in _ENDS:
@@ -178,6 +179,7 @@ class Supervisor:
         code = 1
         try:
             self._scoreboard.row(child.row)[Field.PID] = os.getpid()
+            self._count_dropped_lines(child.row)
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the supervisor says what to do
             for number in (signal.SIGTERM, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
@@ -191,6 +193,14 @@ class Supervisor:
             log.error("crashed", process=child.name, error=repr(error), where=_where(error))
         finally:
             os._exit(code)
+
+    def _count_dropped_lines(self, index: int) -> None:
+        row = self._scoreboard.row(index)
+
+        def count() -> None:
+            row[Field.LOG_LINES_DROPPED] += 1
+
+        log.count_dropped(count)
 
     def _run_router(self) -> None:
         gc.disable()
