@@ -52,7 +52,7 @@ def ack(deliver: Deliver) -> Ack:
 
 
 def wants_lookup(books: Books) -> bool:
-    return books.wants_lookup
+    return books.hub.wants_lookup
 
 
 UNACKNOWLEDGED = bytes([Status.UNACKNOWLEDGED])
@@ -105,12 +105,12 @@ def test_publications_pass_a_gateway_that_is_behind() -> None:
     ids = [b"2"] * count
     books.received(A, send(1, ids, [b"m"] * count, Verb.PUBLISH, lanes=range(count)))
     while wants_lookup(books):
-        books.found([([], False)] * len(books.lookup()))
+        books.found([([], False)] * len(books.hub.lookup()))
     books.received(A, send(2, [b"3"], [b"m"], Verb.PUBLISH, lanes=[7777]))
     assert not wants_lookup(books)
     wait(books, BEHIND + 0.2)
     assert wants_lookup(books)
-    assert delivers(books.found([([b"2"], False)] * len(books.lookup()))).keys() == {B, C}
+    assert delivers(books.found([([b"2"], False)] * len(books.hub.lookup()))).keys() == {B, C}
 
 
 def test_a_large_publication_passes_a_gateway_that_is_behind() -> None:
@@ -122,7 +122,7 @@ def test_a_large_publication_passes_a_gateway_that_is_behind() -> None:
         books.received(gateway, Login(handles, [b"f%d" % slot for slot in slots]))
     followers = [b"f%d" % slot for slot in range(2, 102)]
     books.received(A, send(1, [b"1"], [b"m"], Verb.PUBLISH, lanes=[1]))
-    books.lookup()
+    books.hub.lookup()
     page = delivers(books.found([(followers, True)]))
     got = []
     for _ in GATEWAYS:
@@ -131,7 +131,7 @@ def test_a_large_publication_passes_a_gateway_that_is_behind() -> None:
         outgoing = wait(books, 1.5) if gateway == B else books.received(gateway, ack(deliver))
         page = delivers(outgoing)
     assert sorted(got) == [A, B, C]
-    books.lookup()
+    books.hub.lookup()
     last = books.found([([], False)])
     assert results(last + wait(books, 6))[0].statuses == UNACKNOWLEDGED
 
