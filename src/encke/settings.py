@@ -141,6 +141,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _described("Time that a kept-alive connection may wait for its next request, seconds."),
     ] = 75.0
     # streams
+    connections_per_user: Annotated[
+        int,
+        Meta(ge=0),
+        _described(
+            "Streams that a user id may have on this node; one more is answered as where no "
+            "connection is free. 0: any number."
+        ),
+    ] = 100
     queue_limit: Annotated[
         Bytes,
         _described(

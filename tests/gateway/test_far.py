@@ -43,6 +43,9 @@ class Rows:
     def logged_in(self, handles: Iterable[int]) -> None:
         raise AssertionError("the router says nothing here")
 
+    def refused(self, handles: Iterable[int]) -> None:
+        raise AssertionError("the router says nothing here")
+
     def deliver(self, messages: Messages, targets: Sequence[Target]) -> Delivery:
         raise AssertionError("nobody sends")
 

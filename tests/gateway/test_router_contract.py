@@ -26,7 +26,7 @@ FRIENDS = {b"star": STAR, b"ada": [b"ben", b"cid"], b"self": [b"self", b"ben"]}
 class Make(Protocol):
     """Makes a house with the one router or the other."""
 
-    def __call__(self, window: int = 1 << 20, store: str = "sqlite") -> House: ...
+    def __call__(self, window: int = 1 << 20, store: str = "sqlite", most: int = 0) -> House: ...
 
 
 @pytest.fixture(params=["near", "far"])
@@ -34,10 +34,12 @@ def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     """Makes a house with the one router or the other."""
     houses: list[House] = []
 
-    def build(window: int = 1 << 20, store: str = "sqlite") -> House:
+    def build(window: int = 1 << 20, store: str = "sqlite", most: int = 0) -> House:
         friends = Friends(FRIENDS)
         monkeypatch.setattr(lookups, "open_directory", lambda *_: friends)
-        house = House(far=request.param == "far", friends=friends, window=window, store=store)
+        house = House(
+            far=request.param == "far", friends=friends, window=window, store=store, most=most
+        )
         houses.append(house)
         return house
 
@@ -55,6 +57,27 @@ def test_a_login_is_acknowledged(make: Make) -> None:
     house.until_done(sender)
     assert house.got == {ben: [b"hello"]}
     assert sender.delivered == 1
+
+
+@pytest.mark.parametrize("most", [1, 3, 12])
+def test_hostile_users_have_so_many_connections(make: Make, most: int) -> None:
+    """One more than an id may have isn't logged in; once another has gone, it may come again."""
+    house, sender = make(most=most), Sender(1)
+    here = [house.login(b"ben", slot) for slot in range(most)]
+    over = [house.login(b"ben", slot) for slot in range(most, most + 3)]
+    cid = house.login(b"cid", 99)
+    house.until(lambda: len(house.reached) == most + 1)
+    assert house.reached == [*here, cid]
+    house.until(lambda: house.turned_away == over)
+    for one in over:
+        house.logout(one)  # as each connection that ends
+    house.send(sender, (b"ben", b"1"))
+    house.until_done(sender)
+    assert sender.delivered == most
+    house.logout(here[0])
+    house.quiet()
+    again = house.login(b"ben", most, 2)
+    house.until(lambda: again in house.reached)
 
 
 def test_who_has_logged_out_gets_nothing(make: Make) -> None:

@@ -74,13 +74,25 @@ class House:
     """A gateway's place between its connections and its router, which is near or far."""
 
     def __init__(
-        self, *, far: bool, friends: Friends, window: int = 1 << 20, store: str = "sqlite"
+        self,
+        *,
+        far: bool,
+        friends: Friends,
+        window: int = 1 << 20,
+        store: str = "sqlite",
+        most: int = 0,
     ) -> None:
         """Whoever makes it has `friends` opened in place of the store."""
         self.friends = friends
         self.reactor = Reactor()
         self.directory = tempfile.TemporaryDirectory()
-        settings = Settings(gateways=1, window=window, friends=store, data=self.directory.name)
+        settings = Settings(
+            gateways=1,
+            window=window,
+            friends=store,
+            data=self.directory.name,
+            connections_per_user=most,
+        )
         self.router: Router
         self.process: RouterProcess | None = None
         self.listener = socket.socket(socket.AF_UNIX)
@@ -105,6 +117,7 @@ class House:
         self.missing: set[int] = set()
         """Handles that are gone, without that the router has heard of it."""
         self.reached: list[int] = []
+        self.turned_away: list[int] = []
         self.got: dict[int, list[bytes]] = defaultdict(list)
         self.publishers: dict[int, list[bytes]] = defaultdict(list)
         self.resumed = 0
@@ -123,6 +136,9 @@ class House:
 
     def logged_in(self, handles: Iterable[int]) -> None:
         self.reached += handles
+
+    def refused(self, handles: Iterable[int]) -> None:
+        self.turned_away += handles
 
     def deliver(self, messages: Messages, targets: Sequence[Target]) -> Delivery:
         delivered = 0

@@ -35,13 +35,14 @@ class Books:
         expected: Collection[int] = (),
         peers: Peers | None = None,
         clock: Callable[[], float] = lambda: 0.0,
+        most: int = 0,
     ) -> None:
         self.hub = Hub(clock)
         self.map = self.hub.map
         self._others = None if peers is None else Others(self.hub, peers)
         if peers is not None:
             self.map.changes = {}
-        self.ledger = Ledger(self.hub, expected, self._others)
+        self.ledger = Ledger(self.hub, expected, self._others, most=most)
         self._outgoing: Outgoing = []
 
     def _out(self) -> Outgoing:

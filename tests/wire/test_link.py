@@ -22,6 +22,7 @@ from encke.wire.link import (
     Login,
     Logout,
     Ready,
+    Refused,
     Result,
     SeenNodes,
     Send,
@@ -112,6 +113,7 @@ FRAMES: st.SearchStrategy[Frame] = st.one_of(
     st.builds(Ack, U32, COUNTS.filter(lambda missed: len(missed) % 2 == 0)),
     st.just(Ready()),
     st.builds(LoggedIn, HANDLES),
+    st.builds(Refused, HANDLES),
     delivers(),
     results(),
     st.just(AskNodes()),
@@ -139,7 +141,7 @@ def test_any_split_of_many_frames(frames: list[Frame], places: list[int]) -> Non
 def test_every_kind_is_covered() -> None:
     """The frames above are all there are."""
     covered = {Hello, Login, Logout, Synced, Send, Ack, Ready, LoggedIn, Deliver, Result}
-    covered |= {AskNodes, SeenNodes, Alive}
+    covered |= {AskNodes, SeenNodes, Alive, Refused}
     assert covered == set(Frame.__args__)
     assert len(covered) == len(link._DECODERS)
 
@@ -169,7 +171,7 @@ def test_empty_messages_and_nobody() -> None:
 
 MALFORMED = {
     "kind 0": raw(0, b""),
-    "an unknown kind": raw(14, b""),
+    "an unknown kind": raw(15, b""),
     "the last kind": raw(255, b"x"),
     "too long": HEAD.pack(link.MAX_FRAME + 1, link.SEND),
     "HELLO without a number": raw(link.HELLO, b""),

@@ -34,6 +34,7 @@ from ..wire.link import (
     Login,
     Logout,
     Ready,
+    Refused,
     Result,
     Send,
     Synced,
@@ -220,6 +221,8 @@ class FarRouter:
                     _settle(batch, frame.counts, frame.statuses)
             elif isinstance(frame, LoggedIn):
                 self.holder.logged_in(frame.handles)
+            elif isinstance(frame, Refused):
+                self.holder.refused(frame.handles)
             elif isinstance(frame, Ready):
                 self.available = self._ready = True
         if self.full and self._bytes_under_way < self._window:

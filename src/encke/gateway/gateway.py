@@ -78,6 +78,7 @@ class Gateway:
         self._expired: deque[int] = deque()
         self._next_slow = 0.0
         self.logged_in = self._streams.logged_in
+        self.refused = self._requests.login_refused
         self.deliver = self._streams.deliver
         self.logins = self._streams.logins
         reactor.add(self._poller.fileno(), IN, self._serve)

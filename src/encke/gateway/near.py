@@ -65,6 +65,7 @@ class NearRouter:
             self.counts,
             self._let_out,
         )
+        self._most = settings.connections_per_user
         self._window = settings.window
         self._bytes_under_way = 0  # of what the hub was given
         self.full = False
@@ -75,8 +76,10 @@ class NearRouter:
         return len(self._map)
 
     def login(self, handle: int, id: bytes) -> None:
-        self._map.login(id, handle)
-        self.holder.logged_in((handle,))
+        if self._map.login(id, handle, self._most):
+            self.holder.logged_in((handle,))
+        else:
+            self.holder.refused((handle,))
 
     def logout(self, handle: int) -> None:
         self._map.logout(handle)

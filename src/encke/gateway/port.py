@@ -41,6 +41,9 @@ class Holder(Protocol):
     def logged_in(self, handles: Iterable[int]) -> None:
         """These connections are reachable from now on."""
 
+    def refused(self, handles: Iterable[int]) -> None:
+        """These aren't logged in: their ids have as many connections as they may."""
+
     def deliver(self, messages: Messages, targets: Sequence[Target]) -> Delivery:
         """Write each message to the connections at the same place in `targets`, at the end of the
         turn. Some may be missed, because they have gone meanwhile."""
@@ -72,7 +75,8 @@ class Router(Protocol):
         """What it counts itself, if it's in this process, by scoreboard.Field."""
 
     def login(self, handle: int, id: bytes) -> None:
-        """Log a connection in; `Holder.logged_in` tells when it's done."""
+        """Log a connection in; `Holder.logged_in` tells when it's done, or `refused` that it
+        isn't."""
 
     def logout(self, handle: int) -> None:
         """A connection is gone."""

@@ -12,8 +12,9 @@ take its answers.
 """
 
 import os
+from collections.abc import Iterable
 
-from ..ids import is_user_id
+from ..ids import SLOT_MASK, is_user_id
 from ..scoreboard import Field
 from ..wire.http import KnownHeads, RequestParser
 from ..wire.message import SEND, Verb
@@ -43,6 +44,12 @@ _WHOLE, _ANSWERED = life.AFTER[life.Event.WHOLE], life.AFTER[life.Event.ANSWERED
 
 NO_STREAMS = Problem(
     503, "This node is for senders (--gateways 0); open streams at another node of the cluster."
+)
+
+TOO_MANY = Problem(
+    503,
+    "This user has as many streams as one may have here (--connections-per-user); close another.",
+    ((b"Retry-After", b"10"),),
 )
 
 TIMEOUT = Problem(408, "The request came too slowly; send it in one go.")
@@ -225,13 +232,26 @@ class Requests:
             connections.close(fd)
             return
         self.counts[Field.TIMEOUTS] += 1
-        connections.move(fd, life.Event.LAST)
         if state == LOGGING_IN:
-            exchange.login = None
             connections.router.logout(connections.columns.handle[fd])
-            self.refused(Handler(exchange), UNAVAILABLE)
+            self._no_stream(exchange, UNAVAILABLE)
         else:
+            connections.move(fd, life.Event.LAST)
             self.refused(exchange.handler or Handler(exchange), TIMEOUT)
+
+    def login_refused(self, handles: Iterable[int]) -> None:
+        """The ids of these have too many connections (port.Holder.refused)."""
+        columns = self._connections.columns
+        for handle in handles:
+            fd = handle & SLOT_MASK
+            if columns.handle[fd] == handle and self.states[fd] == LOGGING_IN:
+                self._no_stream(self._awake[fd], TOO_MANY)
+
+    def _no_stream(self, exchange: Exchange, problem: Problem) -> None:
+        """Answer who is logging in with a problem instead."""
+        self._connections.move(exchange.fd, life.Event.LAST)
+        exchange.login = None
+        self.refused(Handler(exchange), problem)
 
     # a request's way
 

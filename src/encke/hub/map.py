@@ -83,8 +83,9 @@ class RouterMap:
         """Number of user ids with at least one connection."""
         return len(self._handles)
 
-    def login(self, id: bytes, handle: int) -> None:
-        """Log the connection `handle` in as `id`; twice is the same as once."""
+    def login(self, id: bytes, handle: int, most: int = 0) -> bool:
+        """Log the connection `handle` in as `id`; twice is the same as once. False: `id` has `most`
+        connections already (0: any number is fine), and this one isn't logged in."""
         slots = self._ids.get(handle >> GATEWAY_SHIFT)
         if slots is None:
             slots = self._ids[handle >> GATEWAY_SHIFT] = []
@@ -97,12 +98,14 @@ class RouterMap:
                 self._end(slots, slot, handle)
                 held = None
             elif id == held or (isinstance(held, tuple) and id in held):
-                return
+                return True
         others = self._handles.get(id)
         if others is None:
             self._handles[id] = handle
             if self.changes is not None:
                 self.changes[id] = True
+        elif most and (1 if isinstance(others, int) else len(others)) >= most:
+            return False
         else:
             id = self._known(id, others)
             if isinstance(others, Crowd):
@@ -112,12 +115,14 @@ class RouterMap:
                 self._handles[id] = Crowd(id, several) if len(several) > A_FEW else several
         slots[slot] = id if held is None else (*_each(held), id)
         self.logins += 1
+        return True
 
-    def login_many(self, ids: Iterable[bytes], handles: Iterable[int]) -> None:
-        """Log each of `handles` in as the id at the same place in `ids`."""
+    def login_many(self, ids: Iterable[bytes], handles: Iterable[int], most: int = 0) -> list[int]:
+        """Log each of `handles` in as the id at the same place in `ids`; returns those for whose
+        ids it would be more than `most`."""
         login = self.login
-        for id, handle in zip(ids, handles, strict=True):
-            login(id, handle)
+        pairs = zip(ids, handles, strict=True)
+        return [handle for id, handle in pairs if not login(id, handle, most)]
 
     def logout(self, handle: int) -> bool:
         """Log `handle` out of everything; False if it wasn't logged in (a stale one)."""

@@ -41,6 +41,7 @@ from ..wire.link import (
     Login,
     Logout,
     Ready,
+    Refused,
     Result,
     Send,
     Synced,
@@ -75,16 +76,20 @@ class Ledger:
         expected: Collection[int] = (),
         others: Others | None = None,
         ack_timeout: float = 5.0,
+        most: int = 0,
     ) -> None:
         """`expected`: the gateways that must log in again before the map is complete. What isn't
-        acknowledged within `ack_timeout` seconds is given up."""
+        acknowledged within `ack_timeout` seconds is given up. An id may have `most` connections;
+        0: any number."""
         self._hub = hub
         self._others = others
         self._missing = set(expected)
         self._links: dict[int, Callable[[Frame], None]] = {}  # gateway -> sends it a frame
-        self._waiting: set[int] = set()  # synced, but not told Ready yet
+        self._synced: set[int] = set()  # have logged in all who were there before the link
+        self._waiting: set[int] = set()  # and haven't been told Ready yet
         self._deliveries: dict[int, dict[int, Delivery]] = {}  # gateway -> batch -> delivery
         self._next_batch = 0
+        self._most = most
         self._now = 0  # in ticks
         self._patience = ceil(ack_timeout / TICK)
         self._heard: set[int] = set()  # have acknowledged something since the last tick
@@ -110,6 +115,7 @@ class Ledger:
         self._missing.discard(gateway)
         self._waiting.discard(gateway)
         self._heard.discard(gateway)
+        self._synced.discard(gateway)
         if self._others is not None:
             self._others.gone(gateway)
         self._hub.gone(gateway)
@@ -197,7 +203,7 @@ class Ledger:
         """All frames that aren't about messages."""
         match frame:
             case Login(handles, ids):
-                self._hub.map.login_many(ids, handles)
+                handles = self._log_in(gateway, ids, handles)
                 if self._others is None:
                     self.reachable(gateway, handles)
                 else:
@@ -207,10 +213,20 @@ class Ledger:
                     self._hub.map.logout(handle)
             case Synced():
                 self._missing.discard(gateway)
+                self._synced.add(gateway)
                 self._waiting.add(gateway)
                 self._make_ready()
             case _:
                 pass  # a frame that only a router sends
+
+    def _log_in(self, gateway: int, ids: list[bytes], handles: "array[int]") -> "array[int]":
+        """Returns those that are; who was a stream before the link was made always is."""
+        most = self._most if gateway in self._synced else 0
+        refused = set(self._hub.map.login_many(ids, handles, most))
+        if not refused:
+            return handles
+        self._links[gateway](Refused(array("Q", refused)))
+        return array("Q", [handle for handle in handles if handle not in refused])
 
     def _make_ready(self) -> None:
         if not self._missing:

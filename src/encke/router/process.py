@@ -67,7 +67,13 @@ class RouterProcess:
             self._peers = join(settings, reactor, self)
             self._others = Others(self._hub, self._peers)
             self._hub.map.changes = {}
-        self._ledger = Ledger(self._hub, expected, self._others, settings.ack_timeout)
+        self._ledger = Ledger(
+            self._hub,
+            expected,
+            self._others,
+            settings.ack_timeout,
+            settings.connections_per_user,
+        )
         self._behind: set[int] = set()  # gateways of which that was logged
         self._lookups = Lookups(
             reactor, friends_store(settings), settings.data, self._hub, row, self._ledger.let_out

@@ -19,6 +19,7 @@ since both ends are on one machine::
       ALIVE      -                                once a second, whatever else is said
       READY      -                                the map is complete: sends are taken
       LOGGED_IN  handle u64 * n
+      REFUSED    handle u64 * n                   whose id has too many connections
       DELIVER    batch u32 | n u32 | handles u32 | publishers' bytes u32 | length u32 * n
                  | count u32 * n | handle u64 * handles | publishers | messages
       RESULT     batch u32 | n u32 | count u32 * n | status u8 * (n, or 0: all OK)
@@ -69,7 +70,7 @@ _DELIVER_HEAD = struct.Struct("=IBIIII")
 _RESULT_HEAD = struct.Struct("=IBII")
 
 (HELLO, LOGIN, LOGOUT, SYNCED, SEND, ACK, READY, LOGGED_IN, DELIVER, RESULT) = range(1, 11)
-(ASK_NODES, SEEN_NODES, ALIVE) = range(11, 14)
+(ASK_NODES, SEEN_NODES, ALIVE, REFUSED) = range(11, 15)
 
 _ORDERS = {(verb.value, int(wait)): Order(verb, wait) for verb in Verb for wait in (False, True)}
 
@@ -242,6 +243,19 @@ class LoggedIn(msgspec.Struct, frozen=True):
         return cls(array("Q", body))
 
 
+class Refused(msgspec.Struct, frozen=True):
+    """These aren't logged in: their ids have as many connections as they may."""
+
+    handles: "array[int]"
+
+    def encode(self) -> bytes:
+        return b"".join((_HEAD.pack(8 * len(self.handles), REFUSED), self.handles))
+
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
+        return cls(array("Q", body))
+
+
 class Deliver(msgspec.Struct, frozen=True):
     """The k-th of `messages` goes to the next `counts[k]` of `handles`."""
 
@@ -360,7 +374,7 @@ class SeenNodes(msgspec.Struct, frozen=True):
 
 Frame = (
     Hello | Login | Logout | Synced | Send | Ack | Ready | LoggedIn | Deliver | Result
-    | AskNodes | SeenNodes | Alive
+    | AskNodes | SeenNodes | Alive | Refused
 )  # fmt: skip
 
 _DECODERS: dict[int, Callable[[bytes], Frame]] = {
@@ -377,6 +391,7 @@ _DECODERS: dict[int, Callable[[bytes], Frame]] = {
     ASK_NODES: AskNodes.decode,
     SEEN_NODES: SeenNodes.decode,
     ALIVE: Alive.decode,
+    REFUSED: Refused.decode,
 }
 
 
