@@ -55,6 +55,7 @@ def test_the_process_environment_counts(monkeypatch: pytest.MonkeyPatch) -> None
         ({"queue_limit": 1}, "settings: queue_limit:"),
         ({"body_limit": MAX_MESSAGE + 1}, "settings: body_limit:"),
         ({"line_limit": MAX_MESSAGE + 1}, "settings: line_limit:"),
+        ({"send_buffer": 16 * 1024 - 1}, "settings: send_buffer:"),
         ({"colour": "red"}, "colour"),
     ],
 )

@@ -42,6 +42,7 @@ class Field(enum.IntEnum):
     USERS = enum.auto()  # router: user ids with at least one connection
     LOGINS_HELD = enum.auto()  # router: (user id, connection) pairs
     QUEUED_BYTES = enum.auto()  # waiting for slow clients
+    BLOCKED = enum.auto()  # connections for which something waits
     NATS_LINK = enum.auto()  # router: a NatsLink
     NODES = enum.auto()  # router: other nodes that it knows
     NODE = enum.auto()  # router: the node's own name among them, a number of 48 bits

@@ -156,6 +156,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "One message may always wait, however large."
         ),
     ] = 64 * 1024
+    send_buffer: Annotated[
+        int,
+        Meta(ge=16 * 1024, le=1 << 30),
+        _described(
+            "Bytes of a connection that the kernel may hold for a client (SO_SNDBUF; "
+            "net.core.wmem_max cuts it): who is far away gets as much a round trip. Who doesn't "
+            "read takes less."
+        ),
+    ] = 192 * 1024
     heartbeat: Annotated[
         Seconds,
         _described("Pause between heartbeats on /events streams, seconds. 0: none."),

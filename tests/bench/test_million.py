@@ -281,6 +281,7 @@ MACHINE = Machine(
     tcp_mem=500_000,
     tcp_rmem=4_096,
     tcp_wmem=4_096,
+    wmem_max=212_992,
     memory=24 * 10**9,
     tracked=None,
     track_max=None,

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from encke.control import state as encke_state
 from encke.control.state import NodeState
 from encke.scoreboard import CONTROL, FIRST_GATEWAY, NODE, ROUTER, Field, State
 from encke.settings import Settings
@@ -90,6 +91,15 @@ def test_state_sums_over_the_processes(control: Alone) -> None:
     names = ["supervisor", "router", "control", "gateway-0", "gateway-1"]
     assert [process.name for process in said.processes] == names
     assert [process.connections for process in said.processes] == [0, 0, 0, 5, 6]
+
+
+def test_what_tcp_takes_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It's told in bytes, as the kernel counts it in pages; 0 where it doesn't tell."""
+    told = tmp_path / "sockstat"
+    monkeypatch.setattr(encke_state, "_SOCKSTAT", str(told))
+    assert encke_state.tcp_memory() == 0
+    told.write_text("sockets: used 17\nTCP: inuse 3 orphan 0 tw 0 alloc 3 mem 38\nUDP: mem 1\n")
+    assert encke_state.tcp_memory() == 38 * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_state_of_a_node_with_one_gateway(control: Alone) -> None:

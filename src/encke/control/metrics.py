@@ -20,6 +20,8 @@ _GAUGES = {
     "users": "User ids with at least one stream.",
     "logins_held": "Pairs of user id and stream.",
     "queued_bytes": "Bytes waiting for slow clients.",
+    "blocked": "Connections for which bytes wait: their clients haven't taken what came before.",
+    "tcp_memory_bytes": "Memory that the kernel keeps for TCP, of all programs of the machine.",
     "nodes": "Other nodes of the cluster that are heard of.",
 }
 _COUNTERS = {

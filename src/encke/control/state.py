@@ -32,6 +32,8 @@ MEMORY_SECONDS = 1.0
 
 _NAMES = {SUPERVISOR: "supervisor", ROUTER: "router", CONTROL: "control"}
 _TICKS = os.sysconf("SC_CLK_TCK")
+_SOCKSTAT = "/proc/net/sockstat"
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class ProcessState(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +99,8 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
     users: int
     logins_held: int
     queued_bytes: int
+    blocked: int
+    tcp_memory_bytes: int
     nats_link: str
     nodes: int
     accepted: int
@@ -185,6 +189,7 @@ class Reader:
             version=self._version,
             status=status(board),
             uptime=round(max(0.0, time.time() - started), 3),
+            tcp_memory_bytes=tcp_memory(),
             memory_bytes=sum(process.memory_bytes for process in processes),
             processes=processes,
             cluster=self._cluster() if self._cluster is not None else None,
@@ -244,6 +249,20 @@ def pss(pid: int) -> int:
             if line.startswith(b"Pss:"):
                 return int(line.split()[1]) * 1024
     raise ProcessLookupError(f"process {pid} has ended")  # a zombie has no mappings
+
+
+def tcp_memory() -> int:
+    """Bytes that the kernel keeps for TCP, of all programs of this machine: what it holds against
+    net.ipv4.tcp_mem. 0 if it doesn't tell."""
+    try:
+        with open(_SOCKSTAT, "rb") as lines:
+            for line in lines:
+                if line.startswith(b"TCP:"):
+                    words = line.split()
+                    return int(words[words.index(b"mem") + 1]) * _PAGE
+    except (OSError, ValueError):
+        pass
+    return 0
 
 
 def _cpu_seconds(pid: int) -> float | None:

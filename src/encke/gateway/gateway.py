@@ -236,6 +236,7 @@ class Gateway:
         for own, count in self._router.counts.items():
             counts[own] = count
         counts[Field.QUEUED_BYTES] = connections.outbox.tail_bytes
+        counts[Field.BLOCKED] = len(connections.outbox.tails)
         counts[Field.BYTES_OUT] = connections.outbox.bytes_out
         for field in range(Field.CONNECTIONS, Field.LOG_LINES_DROPPED):
             row[field] = counts[field]

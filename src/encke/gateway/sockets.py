@@ -1,4 +1,16 @@
-"""A connection's socket: how its writing side ends; how a client that is gone is found.
+"""A connection's socket: what the kernel keeps for it; how its writing side ends; how a client that
+is gone is found.
+
+What the kernel keeps. Left to itself, it takes up to 4 MB for a client that doesn't read
+(net.ipv4.tcp_wmem), and the gateway, which counts and limits what waits for a client, sees nothing
+of that. Two bounds, measured on Linux 6.18 (docs/adr/0015):
+
+- SO_SNDBUF (`--send-buffer`) is the most that it may hold, sent and not acknowledged or not sent:
+  twice as much by its own book-keeping. It also bounds how much is on its way to a client that is
+  far away, so it isn't small.
+- TCP_NOTSENT_LOWAT is how much of it may not be sent yet. Who doesn't read gets no more once their
+  own buffer is full, and so takes this here; what is on its way to those who read isn't bounded
+  by it.
 
 Who is gone without a word is found by TCP, when it's told to look.
 
@@ -18,9 +30,19 @@ _NEVER = 32767
 """Seconds; the most that Linux takes."""
 
 
-def prepare(listener: socket.socket, *, probed: bool, user_timeout: float) -> None:
-    """Set what the connections that `listener` accepts inherit; `user_timeout` in seconds."""
+NOT_SENT = 16 * 1024
+"""Bytes not sent yet from which on the kernel takes no more for a connection. It counts in whole
+buffers, so for who doesn't read it's some 50 KB; less than this is no less."""
+
+
+def prepare(
+    listener: socket.socket, *, probed: bool, user_timeout: float, send_buffer: int
+) -> None:
+    """Set what the connections that `listener` accepts inherit; `user_timeout` in seconds,
+    `send_buffer` in bytes."""
     option = listener.setsockopt
+    option(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+    option(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT)
     option(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if probed:
         option(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -15,7 +15,12 @@ from ..settings import Settings, address
 def public(settings: Settings) -> socket.socket:
     """The socket of the public port, shared by all gateways; raises BadSettings."""
     listener = _bound("listen", settings.listen)
-    prepare(listener, probed=settings.keepalive > 0, user_timeout=settings.user_timeout)
+    prepare(
+        listener,
+        probed=settings.keepalive > 0,
+        user_timeout=settings.user_timeout,
+        send_buffer=settings.send_buffer,
+    )
     listener.listen(settings.backlog)
     listener.setblocking(False)
     return listener

@@ -10,8 +10,8 @@ and 3), brought up to date. Of its lines
 - ``tcp_rmem`` and ``tcp_wmem`` (4096 16384 33554432) are obsolete: buffers have grown and
   shrunk by themselves since Linux 2.6.17, and an idle socket's are not allocated at
   all. Only a minimum above the default would hurt, and that is checked.
-- ``net.core.rmem_max`` and ``wmem_max`` are obsolete: they limit what a program asks for
-  with SO_RCVBUF and SO_SNDBUF, and Encke doesn't ask.
+- ``net.core.rmem_max`` is obsolete: it limits what a program asks for with SO_RCVBUF, and
+  Encke doesn't ask. ``wmem_max``, the same for SO_SNDBUF, is checked: see ``--send-buffer``.
 - ``netdev_max_backlog`` is obsolete: network cards have been polled (NAPI) past that
   queue for long; it is left for loopback and for cards of one queue.
 - ``tcp_max_tw_buckets``: by default it grows with the memory, and mostly the client

@@ -27,6 +27,12 @@ OTHER_PROCESSES = 3
 TCP_PAGES = 1
 """Of TCP memory a connection with a message on its way: measured on Linux 6.18, as is that
 an idle one has none. Someone will send to everyone at once, so all are counted."""
+PAGE = 4096
+ONE_STUCK_IN = 100
+"""One connection in so many is expected not to read what it's sent, for as long as it likes."""
+STUCK_PAGES = 14
+"""Of TCP memory each of those takes, whatever it's sent: measured on Linux 6.18, see
+gateway.sockets.NOT_SENT."""
 SOCKETS_A_BUCKET = 4
 """Of the kernel's table of TCP sockets, at most. Measured on Linux 6.18 with a million streams and
 their clients: a message to each took the server 13.1 us with 8 a bucket, 10.7 with one in two."""
@@ -57,16 +63,22 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     boot: tuple[str, ...] = ()
 
 
-def check(machine: Machine, connections: int, backlog: int = Settings().backlog) -> list[Finding]:
+def check(
+    machine: Machine,
+    connections: int,
+    backlog: int = Settings().backlog,
+    send_buffer: int = Settings().send_buffer,
+) -> list[Finding]:
     """Whether `machine` can hold `connections`, item by item.
 
-    `backlog` is the number of connections that may wait to be accepted.
+    `backlog` is the number of connections that may wait to be accepted, `send_buffer` the bytes
+    that the kernel is asked to hold for each.
     """
     gateways = gateways_needed(machine, connections)
     return [
         *_files(machine, connections, gateways),
         *_queues(machine, backlog),
-        *_tcp(machine, connections),
+        *_tcp(machine, connections, send_buffer),
         *_tracker(machine, connections),
         *_resources(machine, connections, gateways),
         *_ports(machine, connections),
@@ -140,15 +152,23 @@ def _queues(machine: Machine, backlog: int) -> Iterator[Finding]:
     )
 
 
-def _tcp(machine: Machine, connections: int) -> Iterator[Finding]:
-    pages = connections * TCP_PAGES
+def _tcp(machine: Machine, connections: int, send_buffer: int) -> Iterator[Finding]:
+    pages = connections * TCP_PAGES + connections // ONE_STUCK_IN * STUCK_PAGES
     yield _finding(
         "tcp_mem, pages",
         machine.tcp_mem,
         pages,
-        note="one a message on its way; to all at once",
+        note=f"one a message on its way, to all at once; {STUCK_PAGES} for each of the one in "
+        f"{ONE_STUCK_IN} that doesn't read",
         # Above the second figure the kernel saves, above the third it drops.
         sysctl=(f"net.ipv4.tcp_mem = {pages} {pages * 5 // 4} {pages * 3 // 2}",),
+    )
+    yield _finding(
+        "wmem_max",
+        machine.wmem_max,
+        send_buffer,
+        note="cuts --send-buffer",
+        sysctl=(f"net.core.wmem_max = {send_buffer}",),
     )
     buckets = -(-connections // SOCKETS_A_BUCKET)
     yield _finding(
@@ -189,12 +209,12 @@ def _tracker(machine: Machine, connections: int) -> Iterator[Finding]:
 
 
 def _resources(machine: Machine, connections: int, gateways: int) -> Iterator[Finding]:
-    each = USER_BYTES + KERNEL_BYTES
+    each = USER_BYTES + KERNEL_BYTES + STUCK_PAGES * PAGE // ONE_STUCK_IN
     yield _finding(
         "memory available, MB",
         None if machine.memory is None else machine.memory // MB,
         (connections * each + gateways * GATEWAY_BYTES + NODE_BYTES) // MB,
-        note=f"{each:,} bytes a connection, {KERNEL_BYTES:,} of them the kernel's",
+        note=f"{each:,} bytes a connection, {each - USER_BYTES:,} of them the kernel's",
     )
     processes = gateways + OTHER_PROCESSES
     yield _finding(

@@ -27,8 +27,9 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     ports: tuple[int, int] | None
     tcp_buckets: int | None
     tcp_mem: int | None  # pages
-    tcp_rmem: int | None  # bytes, as is the next
+    tcp_rmem: int | None  # bytes, as are the next two
     tcp_wmem: int | None
+    wmem_max: int | None
     memory: int | None  # bytes available
     tracked: int | None  # connections in the tracker now
     track_max: int | None
@@ -58,6 +59,7 @@ def read_machine(root: Path = Path("/")) -> Machine:
         tcp_mem=_number(sys_ / "net/ipv4/tcp_mem", 2),
         tcp_rmem=_number(sys_ / "net/ipv4/tcp_rmem"),
         tcp_wmem=_number(sys_ / "net/ipv4/tcp_wmem"),
+        wmem_max=_number(sys_ / "net/core/wmem_max"),
         memory=_least(_memory_available(proc / "meminfo"), *_cgroup_memory_left(root)),
         tracked=_number(sys_ / "net/netfilter/nf_conntrack_count"),
         track_max=_number(sys_ / "net/netfilter/nf_conntrack_max"),
