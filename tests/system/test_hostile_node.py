@@ -4,6 +4,8 @@ import contextlib
 import fcntl
 import os
 import re
+import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -158,3 +160,38 @@ def test_hostile_log(kind: str) -> None:
             node.process.send_signal(signal.SIGTERM)
             assert listener.rest() == b"0\r\n\r\n"
         assert node.process.wait(20) == 0
+
+
+def unprivileged() -> list[str]:
+    """What begins a command that limits on processes hold for."""
+    if shutil.which("prlimit") is None or shutil.which("setpriv") is None:
+        pytest.skip("needs prlimit and setpriv")
+    if os.getuid():
+        return []
+    search = "+dac_read_search"  # Python may be where nobody else may look
+    caps = ["--inh-caps", search, "--ambient-caps", search]
+    return ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", *caps]
+
+
+def test_hostile_fork() -> None:
+    """While no process can be started, the others go on, and the supervisor tries again."""
+    with Node("--gateways", "2", through=unprivileged()) as node:
+        victim = node.pid_of("gateway-0")
+
+        def limit(processes: str) -> None:
+            command = [*unprivileged(), "prlimit", "--pid", str(node.pid), f"--nproc={processes}:"]
+            subprocess.run(command, check=True)
+
+        limit("1")
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: sum("event=fork-failed" in line for line in node.log) == 2, "it tries again")
+        assert node.current("gateway-0") is None
+        with stream(node.address, "x"):
+            assert send(node.address, "x", "x") == 1
+        most, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+        limit("unlimited" if most == resource.RLIM_INFINITY else str(most))
+        until(lambda: is_new(node, "gateway-0", victim), "it is replaced")
+        assert not any("Traceback" in line for line in node.log)
+        gateway = node.current("gateway-0")
+        assert gateway is not None
+        assert gateway.restarts == 1

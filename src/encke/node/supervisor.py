@@ -59,15 +59,13 @@ from ..settings import (
     gateway_count,
 )
 from . import sockets
+from .children import Child, dead_child, reason, where
 
 _WATCH = 0.1
 """Seconds between looks at the children's fill and state."""
 
 _GROW_AT = 0.75
 """Share of the running gateways' capacity from which on another one is started."""
-
-_CRASH_LOOP = 1.0
-"""Seconds: a child that died younger than this is replaced only after so long."""
 
 _ENDS = (signal.SIGTERM, signal.SIGINT)
 _SIGNALS = (signal.SIGCHLD, *_ENDS)
@@ -79,21 +77,10 @@ _LAST_SECONDS = 0.5
 """Time for the other processes to end in, once the gateways have."""
 
 
-class _Child(msgspec.Struct):
-    """A process of the node: its place on the scoreboard, and how to start it."""
-
-    name: str
-    row: int
-    run: Callable[[], None]
-    pid: int = 0
-    started: float = 0.0
-    due: float = 0.0
-
-
 class _End(msgspec.Struct):
     """A step of the node's end: who is to end, until when; and what comes then."""
 
-    chosen: Callable[[_Child], bool]
+    chosen: Callable[[Child], bool]
     until: float
     then: Callable[[], None]
 
@@ -105,7 +92,7 @@ class Supervisor:
         self._settings = settings
         self._reactor = Reactor()
         self._scoreboard = Scoreboard()
-        self._children: dict[int, _Child] = {}  # by row
+        self._children: dict[int, Child] = {}  # by row
         self._next_number = 0
         self._stopping: _End | None = None
         self._announced = False
@@ -142,39 +129,46 @@ class Supervisor:
         gc.collect()
         gc.freeze()
         if self._has_router:
-            self._start(_Child("router", ROUTER, self._run_router))
+            self._start(Child("router", ROUTER, self._run_router))
         for index in range(gateway_count(self._settings)):
             self._start_gateway(index)
-        self._start(_Child("control", CONTROL, self._run_control))
+        self._start(Child("control", CONTROL, self._run_control))
         reactor.run()
         log.info("stopped")
         return 0
 
     # children
 
-    def _start_gateway(self, index: int) -> None:
+    def _start_gateway(self, index: int) -> bool:
         row = FIRST_GATEWAY + index
-        self._start(_Child(f"gateway-{index}", row, lambda: self._run_gateway(row)))
+        return self._start(Child(f"gateway-{index}", row, lambda: self._run_gateway(row)))
 
-    def _start(self, child: _Child) -> None:
+    def _start(self, child: Child) -> bool:
+        """Fork it; False: that failed, and is tried again later."""
         row = self._scoreboard.row(child.row)
         if child.row >= FIRST_GATEWAY:
             self._next_number = self._next_number % MAX_GATEWAY + 1
             row[Field.NUMBER] = self._next_number
         row[Field.STARTED] = int(time.time())
         row[Field.STATE] = State.STARTING
-        child.started, child.due = time.monotonic(), 0.0
+        child.started = time.monotonic()
+        self._children[child.row] = child
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until the child has its own handlers
         try:
             pid = os.fork()
             if pid == 0:
                 self._become(child)
+        except OSError as error:  # for want of memory, or of processes
+            self._scoreboard.retire(child.row)
+            child.gone(child.started)
+            log.error("fork-failed", process=child.name, reason=error.strerror, pause=child.pause)
+            return False
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         child.pid = row[Field.PID] = pid
-        self._children[child.row] = child
+        return True
 
-    def _become(self, child: _Child) -> NoReturn:
+    def _become(self, child: Child) -> NoReturn:
         """In the child: run it, and never return."""
         code = 1
         try:
@@ -190,7 +184,7 @@ class Supervisor:
             child.run()
             code = 0
         except BaseException as error:  # noqa: BLE001 (the last stop before _exit)
-            log.error("crashed", process=child.name, error=repr(error), where=_where(error))
+            log.error("crashed", process=child.name, error=repr(error), where=where(error))
         finally:
             os._exit(code)
 
@@ -246,30 +240,27 @@ class Supervisor:
 
     def _reap(self) -> None:
         """Find out who died, and replace them."""
-        while (dead := _dead_child()) is not None:
+        while (dead := dead_child()) is not None:
             pid, status = dead
             for child in self._children.values():
                 if child.pid == pid:
                     self._died(child, status)
         self._watch()
 
-    def _died(self, child: _Child, status: int) -> None:
+    def _died(self, child: Child, status: int) -> None:
         lost = self._scoreboard.row(child.row)[Field.CONNECTIONS]
         self._scoreboard.retire(child.row)
-        child.pid = 0
-        if self._stopping:
-            return
-        log.error("process-died", process=child.name, reason=_reason(status), connections_lost=lost)
-        self._scoreboard.row(child.row)[Field.RESTARTS] += 1
-        young = time.monotonic() - child.started < _CRASH_LOOP
-        child.due = time.monotonic() + (_CRASH_LOOP if young else 0)
+        child.gone(time.monotonic())
+        if not self._stopping:
+            died = reason(status)
+            log.error("process-died", process=child.name, reason=died, connections_lost=lost)
+            self._scoreboard.row(child.row)[Field.RESTARTS] += 1
 
     def _watch(self) -> None:
         if self._stopping:
             return
         for child in list(self._children.values()):
-            if not child.pid and time.monotonic() >= child.due:
-                self._start(child)
+            if not child.pid and time.monotonic() >= child.due and self._start(child):
                 log.info("process-started", process=child.name, pid=child.pid)
         self._grow()
         ready = any(
@@ -295,8 +286,7 @@ class Supervisor:
         gateways = len(self._children) - 1 - self._has_router
         if gateways < self._most_gateways:
             held = sum(row[Field.CONNECTIONS] for row in self._scoreboard.gateways())
-            if held >= _GROW_AT * gateways * self._capacity(0):
-                self._start_gateway(gateways)
+            if held >= _GROW_AT * gateways * self._capacity(0) and self._start_gateway(gateways):
                 log.info("gateway-added", gateways=gateways + 1, connections=held)
 
     # the end
@@ -315,7 +305,7 @@ class Supervisor:
         self._end(lambda _child: True, _LAST_SECONDS, self._reactor.stop)
 
     def _end(
-        self, chosen: Callable[[_Child], bool], patience: float, then: Callable[[], None]
+        self, chosen: Callable[[Child], bool], patience: float, then: Callable[[], None]
     ) -> None:
         """End the chosen children: SIGTERM, and SIGKILL for those that don't listen; `then` is
         called once they are gone."""
@@ -336,35 +326,16 @@ class Supervisor:
             self._signal(end.chosen, signal.SIGKILL)
             end.until = math.inf
 
-    def _alive(self, chosen: Callable[[_Child], bool]) -> list[_Child]:
+    def _alive(self, chosen: Callable[[Child], bool]) -> list[Child]:
         return [child for child in self._children.values() if child.pid and chosen(child)]
 
-    def _signal(self, chosen: Callable[[_Child], bool], number: signal.Signals) -> None:
+    def _signal(self, chosen: Callable[[Child], bool], number: signal.Signals) -> None:
         for child in self._alive(chosen):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child.pid, number)
 
 
-def _dead_child() -> tuple[int, int] | None:
-    """A child that has died since, and its status."""
-    with contextlib.suppress(ChildProcessError):
-        pid, status = os.waitpid(-1, os.WNOHANG)
-        if pid:
-            return pid, status
-    return None
-
-
-def _reason(status: int) -> str:
-    """What a process died of, by its status."""
-    code = os.waitstatus_to_exitcode(status)
-    if code >= 0:
-        return f"exit {code}"
-    # the real-time signals have no name
-    names = {number.value: number.name for number in signal.Signals}
-    return names.get(-code, f"signal {-code}")
-
-
-def _is_gateway(child: _Child) -> bool:
+def _is_gateway(child: Child) -> bool:
     return child.row >= FIRST_GATEWAY
 
 
@@ -375,13 +346,3 @@ def serve(settings: Settings) -> int:
     """
     resource.setrlimit(resource.RLIMIT_NOFILE, (files_limit(), files_limit()))
     return Supervisor(settings).run()
-
-
-def _where(error: BaseException) -> str:
-    """Function and line of the innermost frame of `error`."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
-        return "?"
-    return f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}"

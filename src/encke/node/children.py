@@ -1,0 +1,66 @@
+"""The node's processes as the supervisor knows them: how they are started, what they died of, and
+when they may be started again."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+
+import msgspec
+
+HEALTHY = 1.0
+"""Seconds: who lived for as long is replaced at once, who didn't after a pause."""
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+"""Seconds: each pause is twice the one before."""
+
+
+class Child(msgspec.Struct):
+    """A process of the node: its place on the scoreboard, and how to start it."""
+
+    name: str
+    row: int
+    run: Callable[[], None]
+    pid: int = 0
+    """0: it isn't there."""
+    started: float = 0.0
+    due: float = 0.0
+    """When it's to be started, if it isn't there."""
+    pause: float = 0.0
+
+    def gone(self, now: float) -> None:
+        """It died, or couldn't be started."""
+        self.pid = 0
+        lived = now - self.started
+        self.pause = 0.0 if lived >= HEALTHY else max(SHORTEST_PAUSE, 2 * self.pause)
+        self.pause = min(self.pause, LONGEST_PAUSE)
+        self.due = now + self.pause
+
+
+def dead_child() -> tuple[int, int] | None:
+    """A child that has died since, and its status."""
+    with contextlib.suppress(ChildProcessError):
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid:
+            return pid, status
+    return None
+
+
+def reason(status: int) -> str:
+    """What a process died of, by its status."""
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"exit {code}"
+    # the real-time signals have no name
+    names = {number.value: number.name for number in signal.Signals}
+    return names.get(-code, f"signal {-code}")
+
+
+def where(error: BaseException) -> str:
+    """Function and line of the innermost frame of `error`."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "?"
+    return f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}"
