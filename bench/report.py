@@ -164,7 +164,7 @@ def default_folder(benchmark: str) -> Path:
 def check_before(folder: Path) -> None:
     """Raise now what `write` would raise at the end of a long measurement.
 
-    BenchError: the folder can't be written; NoMatplotlib: how to install it.
+    BenchError: the folder can't be written; MissingExtra: how to install it.
     """
     check(Path("graph.png"))
     try:

@@ -19,6 +19,7 @@ import typer
 
 from .described import described, written
 from .errors import BadSettings, BadUserId, EnckeError, Unavailable, Unreachable
+from .extras import needed
 from .flags import taking
 from .ids import user_id
 from .settings import Settings, load
@@ -115,7 +116,9 @@ def _serve(config: Path | None = None, **flags: str | float | None) -> NoReturn:
     and that over the file.
     """
     node = importlib.import_module("encke.node.__main__")
-    command, environment = node.command(load(flags, file=config), os.environ)
+    settings = load(flags, file=config)
+    node.check(settings)
+    command, environment = node.command(settings, os.environ)
     os.execve(command[0], command, environment)
 
 
@@ -239,10 +242,8 @@ def _ask(verb: str, id: str, message: bytes, through: ThroughNats) -> int:
 
 
 def _bystander() -> ModuleType:
-    try:
-        return importlib.import_module("encke.bystander")
-    except ModuleNotFoundError as error:
-        raise BadSettings(f"{error}: --nats takes pip install 'encke[cluster]'.") from None
+    needed("nats")
+    return importlib.import_module("encke.bystander")
 
 
 def _body(message: str) -> bytes:

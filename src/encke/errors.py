@@ -17,6 +17,10 @@ class BadSettings(EnckeError, ValueError):
     """A flag, variable or line of the settings file is wrong: correct it."""
 
 
+class MissingExtra(EnckeError):
+    """A package that was left out at the installation is needed: install it as the message says."""
+
+
 class FrameError(EnckeError, ValueError):
     """Bytes on a link that are no frame: the peer is broken; drop the link."""
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encke import cli
-from encke.errors import BadSettings
+from encke.errors import BadSettings, MissingExtra
 from encke.tools.friends.degrees import Degrees, Distribution
 from encke.tools.friends.files import READ_SIZE, BadLines, Direction, Source
-from encke.tools.friends.graph import NoIgraph, Tail, lines
+from encke.tools.friends.graph import Tail, lines
 from encke.tools.friends.plot import draw
 
 Pairs = list[tuple[bytes, bytes]]
@@ -153,7 +153,7 @@ def test_more_friends_than_users() -> None:
 def test_igraph_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says what to install."""
     monkeypatch.setitem(sys.modules, "igraph", None)
-    with pytest.raises(NoIgraph, match=r"pip install 'encke\[graph\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'encke\[graph\]'"):
         graph(Tail.MUTUAL)
 
 

@@ -18,7 +18,7 @@ import pytest
 from system.node import PATIENCE, Node, until
 
 from encke import cli
-from encke.errors import BadSettings, EnckeError, Unreachable
+from encke.errors import BadSettings, EnckeError, MissingExtra, Unreachable
 from encke.tools.watch import (
     ControlPort,
     Ended,
@@ -31,7 +31,6 @@ from encke.tools.watch import (
     draw,
     graph,
     log,
-    plot,
     series,
 )
 from encke.tools.watch.live import sparkline
@@ -336,7 +335,7 @@ def test_a_single_sample(tmp_path: Path) -> None:
 def test_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is said what to install; and before anything is watched."""
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(plot.NoMatplotlib, match=r"pip install 'encke\[plot\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'encke\[plot\]'"):
         draw(story(), tmp_path / "graph.png")
     assert cli.run(["watch", "--pid", str(os.getpid()), "--plot", str(tmp_path / "a.png")]) == 1
     assert list(tmp_path.iterdir()) == []

@@ -10,6 +10,7 @@ import re
 import msgspec
 
 from ..errors import BadSettings
+from ..extras import needed
 from ..wire.nats import Connect, Info
 from .options import NatsOptions
 from .servers import Server
@@ -22,7 +23,7 @@ _bare_seed = re.compile(r"\s*(SU[A-Z2-7]+)\s*").fullmatch
 def connect_options(options: NatsOptions, server: Server, info: Info, *, secure: bool) -> Connect:
     """CONNECT's options for `server`, which introduced itself with `info`.
 
-    Raises BadSettings if the file with the credentials is of no use.
+    Raises BadSettings if the file with the credentials is of no use, MissingExtra without nkeys.
     """
     connect = Connect(name=options.name, version=options.version, tls_required=secure)
     if options.credentials:
@@ -52,10 +53,7 @@ def read(path: str) -> tuple[str | None, str]:
 
 def _signed(connect: Connect, nonce: str, path: str) -> Connect:
     jwt, seed = read(path)
-    try:
-        import nkeys
-    except ImportError:
-        raise BadSettings(f"{path}: to sign takes nkeys: pip install 'encke[cluster]'") from None
+    nkeys = needed("nkeys")
     try:
         key = nkeys.from_seed(bytearray(seed, "ascii"))
         signature = base64.urlsafe_b64encode(key.sign(nonce.encode())).rstrip(b"=").decode()

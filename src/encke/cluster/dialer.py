@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..errors import FrameError
+from ..errors import FrameError, MissingExtra
 from ..reactor.loop import Reactor
 from ..reactor.resolver import Address, Resolver
 from ..wire import nats
@@ -149,7 +149,7 @@ class Dialer:
             if secure:
                 self._connection.start_tls(self._tls())
             connect = connect_options(options, server, info, secure=secure)
-        except (ValueError, OSError) as error:  # BadSettings is the first
+        except (ValueError, MissingExtra, OSError) as error:  # BadSettings is the first
             self._fail(str(error), refused=True)
             return
         self._write(nats.connect(connect) + nats.PING)

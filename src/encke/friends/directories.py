@@ -2,7 +2,7 @@
 
 from ..reactor.loop import Reactor
 from .directory import Directory
-from .opening import POSTGRES, no_store
+from .opening import POSTGRES, no_driver, no_store
 
 
 def open_directory(reactor: Reactor, friends: str, data: str) -> Directory:
@@ -12,7 +12,9 @@ def open_directory(reactor: Reactor, friends: str, data: str) -> Directory:
 
         return SqliteDirectory(data)
     if friends.startswith(POSTGRES):
-        from .postgres.directory import PostgresDirectory
-
+        try:
+            from .postgres.directory import PostgresDirectory
+        except ImportError as error:
+            raise no_driver(error) from None
         return PostgresDirectory(reactor, friends)
     raise no_store(friends)

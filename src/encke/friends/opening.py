@@ -1,6 +1,7 @@
 """Which store the settings mean. What a store takes is imported with it."""
 
 from ..errors import StoreError
+from ..extras import missing
 from .store import Store
 
 POSTGRES = ("postgresql://", "postgres://")
@@ -14,10 +15,17 @@ def open_store(friends: str, data: str) -> Store:
 
         return SqliteStore(data)
     if friends.startswith(POSTGRES):
-        from .postgres.store import PostgresStore
-
+        try:
+            from .postgres.store import PostgresStore
+        except ImportError as error:
+            raise no_driver(error) from None
         return PostgresStore(friends)
     raise no_store(friends)
+
+
+def no_driver(error: ImportError) -> StoreError:
+    """PostgreSQL can't be spoken to: `encke serve` has refused it, or what was there is gone."""
+    return StoreError(str(missing("psycopg", error)))
 
 
 def no_store(friends: str) -> StoreError:

@@ -12,7 +12,9 @@ from collections.abc import Mapping
 import msgspec
 
 from ..errors import BadSettings
-from ..settings import Settings
+from ..extras import needed
+from ..friends.opening import POSTGRES
+from ..settings import Settings, friends_store
 
 HANDOVER = "ENCKE_HANDOVER"
 
@@ -24,6 +26,18 @@ def command(settings: Settings, environment: Mapping[str, str]) -> tuple[list[st
     """
     handover = msgspec.json.encode(settings).decode()
     return [sys.executable, "-P", "-m", __package__], {**environment, HANDOVER: handover}
+
+
+def check(settings: Settings) -> None:
+    """Raises MissingExtra if a package that the server would import later isn't there.
+
+    For the command line, before it replaces itself: what it imports here costs the server nothing.
+    """
+    if friends_store(settings).startswith(POSTGRES):
+        needed("psycopg")
+        needed("psycopg_pool")
+    if settings.nats and settings.nats_credentials:
+        needed("nkeys")
 
 
 def main() -> int:

@@ -8,11 +8,11 @@ of which a few are very often. Which end subscribes to which makes the differenc
 """
 
 import enum
-import importlib
 import random
 from collections.abc import Iterator
 
-from ...errors import BadSettings, EnckeError
+from ...errors import BadSettings
+from ...extras import needed
 
 USERS_AT_ONCE = 1000
 """Users whose lines are handed out at once."""
@@ -34,25 +34,16 @@ class Tail(enum.StrEnum):
     """Each to the other: twice as many subscriptions."""
 
 
-class NoIgraph(EnckeError):
-    """igraph is not installed: install it as the message says."""
-
-
 def lines(users: int, friends: int, seed: int, tail: Tail, first_id: int) -> Iterator[bytes]:
     """The subscriptions of `users` users, a line each, in blocks of lines.
 
     Each user is the newer end of `friends` edges (the first ones of fewer); ids are numbers
-    from `first_id` on. The same `seed` makes the same graph. Raises NoIgraph, and
+    from `first_id` on. The same `seed` makes the same graph. Raises MissingExtra, and
     BadSettings if there can't be such a graph.
     """
     if friends >= users:
         raise BadSettings(f"{users} users can't have {friends} friends each: give fewer --friends.")
-    try:
-        igraph = importlib.import_module("igraph")
-    except ImportError:
-        raise NoIgraph(
-            "Graphs of friends are made with igraph; install it: pip install 'encke[graph]'."
-        ) from None
+    igraph = needed("igraph")
     igraph.set_random_number_generator(random.Random(seed))
     try:
         # With outpref, who has come counts all edges of a user: as in an undirected graph.

@@ -1,6 +1,5 @@
 """The graph of samples, as a file: what can be said and refused without matplotlib."""
 
-import importlib
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -8,26 +7,18 @@ from pathlib import Path
 import msgspec
 
 from ...errors import BadSettings, EnckeError
+from ...extras import needed
 from .machine import this_machine
 from .samples import Sample, by_source
 
 FORMATS = (".png", ".svg")
 
 
-class NoMatplotlib(EnckeError):
-    """matplotlib is not installed: install it as the message says."""
-
-
 def check(path: Path) -> None:
-    """Raise now what `draw` would raise later: BadSettings for the name, NoMatplotlib."""
+    """Raise now what `draw` would raise later: BadSettings for the name, MissingExtra."""
     if path.suffix.lower() not in FORMATS:
         raise BadSettings(f"A graph's name ends in .png or .svg, not {path.name!r}.")
-    try:
-        importlib.import_module("matplotlib")
-    except ImportError:
-        raise NoMatplotlib(
-            "Graphs are drawn with matplotlib; install it: pip install 'encke[plot]'."
-        ) from None
+    needed("matplotlib")
 
 
 def draw(
@@ -43,7 +34,7 @@ def draw(
     `title` is put above, with `machine` (by default this one) and the time. `aligned`:
     each source's time counts from its own first sample, to lay runs upon each other.
     Raises BadSettings if `path` has another suffix or there are no samples,
-    NoMatplotlib, and EnckeError if the file can't be written.
+    MissingExtra, and EnckeError if the file can't be written.
     """
     check(path)
     sources = {
