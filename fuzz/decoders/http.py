@@ -111,5 +111,6 @@ HTTP = Decoder(
         b"Connection: close\r\n", b"Connection: keep-alive\r\n", b"Proxy-Connection: close\r\n",
         b"Connection: upgrade\r\nUpgrade: h2c\r\n", b"Expect: 100-continue\r\n", b"CONNECT ",
         b"5\r\nhello\r\n", b"X: y\r\n", b"%41", b"http://a", b"?", b"PRI * ", b"00000000",
+        b"POST / RTSP/1.0\r\n", b"Host: a b\r\n",
     ),
 )  # fmt: skip

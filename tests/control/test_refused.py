@@ -36,6 +36,12 @@ REFUSED = {
     "a bare line feed": (b"GET /health HTTP/1.1\nHost: a\r\n\r\n", 400),
     "a blank before the colon": (b"GET /health HTTP/1.1\r\nHost : a\r\n\r\n", 400),
     "a chunk that is none": (POST + b"Transfer-Encoding: chunked\r\n\r\nx\r\n", 400),
+    "a Host with a blank": (b"GET /health HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+    "a Host with a path": (b"GET /health HTTP/1.1\r\nHost: a/b\r\n\r\n", 400),
+    "a Host beyond ASCII": (b"GET /health HTTP/1.1\r\nHost: caf\xc3\xa9\r\n\r\n", 400),
+    "a target with a user": (b"GET http://a@b/health HTTP/1.1\r\nHost: b\r\n\r\n", 400),
+    "RTSP": (b"GET /health RTSP/1.0\r\nHost: a\r\n\r\n", 400),
+    "RTSP, a body": (POST.replace(b"HTTP/1.1", b"RTSP/1.1") + b"Content-Length: 0\r\n\r\n", 400),
     "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
 }
 

@@ -94,10 +94,21 @@ REQUESTS = {
     "empty name": Bad(b"GET /test/1 HTTP/1.1\r\n: x\r\n\r\n", 400, False),
     "NUL in a header": Bad(b"GET /test/1 HTTP/1.1\r\nHost: \0\r\n\r\n", 400, False),
     "blank in a name": Bad(b"GET /test/1 HTTP/1.1\r\nA b: x\r\n\r\n", 400, False),
+    # whom it is for
+    "blank in the host": Bad(b"GET /test/1 HTTP/1.1\r\nHost: a b\r\n\r\n", 400, False),
+    "path in the host": Bad(b"GET /test/1 HTTP/1.1\r\nHost: a/b\r\n\r\n", 400, False),
+    "bytes beyond ASCII in the host": Bad(
+        b"GET /test/1 HTTP/1.1\r\nHost: \xe9\r\n\r\n", 400, False
+    ),
+    "user in the target": Bad(request("GET", "http://a@b/test/1"), 400, False),
     # request lines
     "no version": Bad(b"GET /test/1\r\n\r\n", 505, False),
     "HTTP/2.0": Bad(b"GET /test/1 HTTP/2.0\r\nHost: x\r\n\r\n", 505, False),
     "HTTP/1.1 misspelt": Bad(b"GET /test/1 HTTQ/1.1\r\nHost: x\r\n\r\n", 400, False),
+    "RTSP": Bad(b"GET /test/1 RTSP/1.0\r\nHost: x\r\n\r\n", 400, False),
+    "RTSP with a message": Bad(
+        SEND.replace(b"HTTP", b"RTSP") + b"Content-Length: 0\r\n\r\n", 400, False
+    ),
     "blank in the target": Bad(b"GET /test/1 2 HTTP/1.1\r\nHost: x\r\n\r\n", 400, False),
     "no target": Bad(b"GET  HTTP/1.1\r\nHost: x\r\n\r\n", 400, False),
     "TLS": Bad(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, False),

@@ -53,6 +53,24 @@ _request_line = re.compile(rb"POST (/[A-Za-z0-9\-_.~@:/]*) HTTP/1\.1\r\n").match
 _ELSEWHERE = frozenset((b"connection", b"proxy-connection", b"transfer-encoding", b"expect"))
 """Headers that say how to go on: a head with one of them isn't remembered."""
 
+_rtsp = re.compile(rb"(?:GET|POST|OPTIONS) +[^ \r\n]+ +RTSP/")
+"""The request lines that llhttp takes without a word, and that aren't HTTP's (RFC 9112, 2.3)."""
+
+_IPV6 = rb"(?:[\da-f]{0,4}:){2,7}(?:[\da-f]{0,4}|\d+(?:\.\d+){3})"
+_NAME = rb"[\w\-.~!$&'()*+;=]*"
+_is_authority = re.compile(
+    rb"(?:\[(?:%b|v[\da-f]+\.[\w\-.~!$&'()*+;=:]+)\]|%b(?:%%[\da-f]{2}%b)*)(?::\d*)?"
+    % (_IPV6, _NAME, _NAME),
+    re.IGNORECASE,
+).fullmatch
+"""A name or an address, and perhaps a port (RFC 9112, 3.2; RFC 3986, 3.2.2). No comma, though a
+name may have one: what several Hosts say is joined by it."""
+
+_begins = re.compile(rb"[GPO]").search
+"""Whether there may be the beginning of such a line."""
+
+_absolute = re.compile(rb"[^/?]+://([^/?#]*)").match
+
 _sub_escapes = re.compile(rb"%([0-9A-Fa-f]{2})").sub
 _is_token_character = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]").match
 
@@ -125,8 +143,8 @@ class RequestParser:
 
     __slots__ = (
         "_events", "_field_bytes", "_first", "_fruitless", "_headers", "_in_head", "_keep_host",
-        "_known", "_limit", "_parser", "_reads_on", "_request", "_target", "between_requests",
-        "closed",
+        "_known", "_limit", "_line", "_parser", "_reads_on", "_request", "_target", "_unread",
+        "between_requests", "closed",
     )  # fmt: skip
 
     def __init__(
@@ -148,6 +166,8 @@ class RequestParser:
         """Whether the connection can't bring further requests."""
         self._first = b""
         self._in_head = False
+        self._line = b""  # of a request, if it isn't whole
+        self._unread = 0  # bytes of a body of known length
         self._field_bytes = 0
         self._fruitless = 0  # bytes since the last event: of a head, a trailer, a chunk's head
         self._target = b""
@@ -169,14 +189,14 @@ class RequestParser:
             self._first = b"" if known else data
         first = len(events)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._ignore_upgrade(data[upgrade.args[0] :])
-            return self._events
-        except httptools.HttpParserError as error:
+            upgraded = self._parse(data)
+        except (httptools.HttpParserError, _Refused) as error:
             events.append(self._refusal(error))
             self.close()
         else:
+            if upgraded is not None:
+                self._ignore_upgrade(upgraded)
+                return self._events
             if begins:
                 self._known.learn(data, events[first : first + 3])
             self._fruitless = 0 if events else self._fruitless + len(data)
@@ -184,6 +204,48 @@ class RequestParser:
                 events.append(self._too_large())
                 self.close()
         return events
+
+    def _parse(self, data: bytes) -> bytes | None:
+        """Let llhttp read `data`, but no request of RTSP. What follows an upgrade comes back."""
+        if self._unread < len(data):  # else it's all of one body
+            speaks = b"/" in data and b"RTSP/" in data  # the first is found much faster
+            if speaks or self._line or _begins(data, data.rfind(b"\n") + 1):
+                return self._parse_in_steps(data)
+        return self._give(data)
+
+    def _parse_in_steps(self, data: bytes) -> bytes | None:
+        """Where a request begins is only known before llhttp has gone on: so it stops where one of
+        RTSP may begin, and behind the last line end, before what may be half of a request line."""
+        at, size = 0, len(data)
+        line, lines_end = self._line + data, data.rfind(b"\n") + 1
+        if self._line and _rtsp.match(line):
+            raise _Refused(_no_http())
+        self._line = line if self._line and not lines_end else b""
+        stops = [found.start() for found in _rtsp.finditer(data)]
+        stops = sorted((*stops, lines_end, size), reverse=True)
+        while at < size:
+            if self.between_requests:
+                if _rtsp.match(data, at):
+                    raise _Refused(_no_http())
+                if at >= lines_end:
+                    self._line = data[at:]
+            while stops[-1] <= at:
+                stops.pop()
+            stop = min(stops[-1], at + self._unread) if self._unread > 0 else stops[-1]
+            upgraded = self._give(data[at:stop])
+            if upgraded is not None:
+                return upgraded + data[stop:]
+            at = stop
+        return None
+
+    def _give(self, data: bytes) -> bytes | None:
+        """Give it to llhttp."""
+        assert self._parser is not None
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            return data[upgrade.args[0] :]
+        return None
 
     def close(self) -> None:
         """Let go of the parser (which holds this object: a cycle, ended here at once)."""
@@ -246,15 +308,27 @@ class RequestParser:
                 detail = f"HTTP/{version} isn't spoken here; use HTTP/1.1."
                 raise _Refused(Refusal(505, detail))
             is_http_10 = version == "1.0"
+        # none: as several, which are joined by what no name of a host has in it
         host = headers.get(b"host", b"" if is_http_10 else b",")
+        if not _is_authority(host):
+            raise _Refused(_one_host())
+        if self._target[:1] != b"/":
+            self._check_target()
         if not self._keep_host:
             headers.pop(b"host", None)
-        if b"," in host:  # none; or several, joined by what no name of a host has in it
-            raise _Refused(_one_host())
         self._request = Request(method, self._target, headers, is_http_10)
+        self._unread = self._request.content_length if b"content-length" in headers else 0
         self._events.append(self._request)
 
+    def _check_target(self) -> None:
+        """A whole URI says whom it's for (RFC 9112, 3.2.2), and without a user (RFC 9110, 4.2)."""
+        uri = _absolute(self._target)
+        if uri is not None and not (uri[1] and _is_authority(uri[1])):
+            detail = "The target's host isn't a name or an address; name it, or send the path only."
+            raise _Refused(Refusal(400, detail))
+
     def on_body(self, piece: bytes) -> None:
+        self._unread -= len(piece)
         self._events.append(piece)
 
     def on_message_complete(self) -> None:
@@ -295,8 +369,8 @@ class RequestParser:
             431, f"The request's head is larger than {self._limit} bytes; send fewer headers."
         )
 
-    def _refusal(self, error: httptools.HttpParserError) -> Refusal:
-        cause = error.__context__
+    def _refusal(self, error: Exception) -> Refusal:
+        cause = error if isinstance(error, _Refused) else error.__context__
         if isinstance(cause, _Refused):
             return cause.refusal
         if isinstance(error, httptools.HttpParserInvalidMethodError) and (
@@ -312,7 +386,14 @@ def _unknown_method() -> Refusal:
 
 def _one_host() -> Refusal:
     """RFC 9112, 3.2."""
-    return Refusal(400, "HTTP/1.1 wants exactly one Host header; send it.")
+    return Refusal(
+        400, "HTTP/1.1 wants exactly one Host header, a name or an address and perhaps a port."
+    )
+
+
+def _no_http() -> Refusal:
+    """RFC 9112, 2.3."""
+    return Refusal(400, "This is not a request of HTTP/1.1; use HTTP/1.1.")
 
 
 def percent_decoded(part: bytes) -> bytes:
