@@ -40,7 +40,7 @@ FREE           NEW   -     -     -     -      -      -       -       -     -    
 NEW            -     HEAD  BODY  OWING WAIT   ENDING -       -       -     LEAVING FREE
 IDLE           -     HEAD  BODY  OWING WAIT   ENDING -       -       -     LEAVING FREE
 HEAD           -     HEAD  BODY  OWING WAIT   ENDING -       -       -     ENDING  FREE
-BODY           -     HEAD  BODY  OWING WAIT   ENDING -       -       -     LEAVING FREE
+BODY           -     HEAD  BODY  OWING WAIT   ENDING -       -       -     ENDING  FREE
 OWING          -     HEAD  BODY  OWING WAIT   ENDING IDLE    -       -     ENDING  FREE
 WAIT           -     -     -     -     -      -      LOGIN   -       -     ENDING  FREE
 LOGIN          -     -     -     -     -      ENDING -       -       STREAM -      FREE

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from encke.gateway.connections import Connections
-from encke.gateway.life import ENDING, LINGERING
+from encke.gateway.life import ENDING, FREE, LINGERING
 from encke.gateway.poller import MAX_READY
 from encke.gateway.port import Sender
 from encke.gateway.requests import Requests
@@ -126,3 +126,36 @@ def test_refusals_that_differ_are_not_kept(gateway: Gateway) -> None:
         gateway.turn()
         assert b"has %d characters" % length in gateway.client.recv(4096)
     assert len(gateway.requests._answers._refusals) <= 1
+
+
+def test_who_ends_in_the_middle_of_a_body_is_told_of_what_came_before(gateway: Gateway) -> None:
+    """A request that was cut off isn't answered; the whole ones before it are."""
+    head = b"POST /send/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n"
+    gateway.client.send(head + b"full" + head + b"ha")
+    gateway.turn()
+    gateway.client.shutdown(socket.SHUT_WR)
+    gateway.turn()
+    (sender,) = gateway.router.sent
+    sender.settled(1, 5)
+    gateway.turn()
+    assert gateway.client.recv(4096).endswith(b'{"delivered": 5}')
+    gateway.turn()
+    assert gateway.client.recv(4096) == b""
+    assert gateway.state == FREE
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_lines_of_a_body_that_was_cut_off_have_no_answer(gateway: Gateway, failed: bool) -> None:
+    """What becomes of them, in the same turn too, is told nobody; the connection ends."""
+    line = b'{"id":"1","data":"x"}\n'
+    gateway.client.send(b"POST /send HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n" + line)
+    gateway.turn()
+    gateway.client.shutdown(socket.SHUT_WR)
+    gateway.requests.readable(gateway.fd)
+    (sender,) = gateway.router.sent
+    if failed:
+        sender.failed(1)
+    else:
+        sender.settled(1, 1)
+    gateway.turn()
+    assert gateway.client.recv(4096) == b""

@@ -65,6 +65,12 @@ class Exchange:
         """Those whose answers aren't on their way yet."""
         self.login: Login | None = None
 
+    def cut_off(self) -> None:
+        """The client has ended in the middle of a body: that request has no answer."""
+        if self.handler is not None:
+            self.owed.pop()
+        self.request = self.handler = self.route = None
+
     def end(self) -> None:
         """It is of no use any more."""
         self.fd = -1

@@ -221,6 +221,8 @@ class Requests:
         exchange = self._awake.get(fd)
         if exchange is not None:
             exchange.login = None
+            if state == BODY:
+                exchange.cut_off()
             if not exchange.owed:
                 self.ready.append(exchange)
 
@@ -353,7 +355,10 @@ class Requests:
         """Whether the connection ends with this one's answer."""
         exchange = handler.exchange
         return (
-            exchange.fd >= 0 and self.states[exchange.fd] == ENDING and exchange.owed[-1] is handler
+            exchange.fd >= 0
+            and self.states[exchange.fd] == ENDING
+            and bool(exchange.owed)  # what was cut off isn't
+            and exchange.owed[-1] is handler
         )
 
     # the turn's end
