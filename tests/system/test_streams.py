@@ -60,7 +60,7 @@ def test_head_of_an_event_stream(address: Address) -> None:
         assert head.headers["content-type"].startswith("text/event-stream")
         assert head.headers["transfer-encoding"] == "chunked"
         assert "no-transform" in head.headers["cache-control"]
-        found = re.fullmatch(rb"retry: (\d+)\n\n", listener.chunk())
+        found = re.fullmatch(rb"retry: (\d+)\n", listener.chunk())
         assert found is not None
         assert 2000 <= int(found[1]) <= 4000
 
@@ -147,7 +147,7 @@ def test_http_10_events_are_not_chunked(address: Address) -> None:
     listener, head = opened(address, request("GET", "/events/old", version="1.0"))
     with listener:
         assert "transfer-encoding" not in head.headers
-        assert listener.line_until(b"\n\n").startswith(b"retry: ")
+        assert listener.line_until(b"\n").startswith(b"retry: ")
         assert send(address, "old", "a") == 1
         assert listener.line_until(b"\n\n") == b"data: a"
 
@@ -367,10 +367,10 @@ def test_heartbeats(beating: Node) -> None:
     """/events streams get a comment at each beat, /test streams none."""
     address = beating.address
     with stream(address, "beat") as lines, stream(address, "beat", "events") as events:
-        assert [events.chunk() for _ in range(3)] == [b":\n\n"] * 3
+        assert [events.chunk() for _ in range(3)] == [b":\n"] * 3
         assert send(address, "beat", "x") == 2
         assert lines.chunk() == b"Recvd msg #1: 'x'\n"
-        while (event := events.chunk()) == b":\n\n":
+        while (event := events.chunk()) == b":\n":
             pass
         assert event == b"data: x\n\n"
 
@@ -379,7 +379,7 @@ def test_heartbeats_reach_everyone(beating: Node) -> None:
     """Heartbeats are spread over the time between two, and leave nobody out."""
     listeners = [stream(beating.address, f"beat{number}", "events") for number in range(100)]
     for listener in listeners:
-        assert listener.chunk() == b":\n\n"
+        assert listener.chunk() == b":\n"
         listener.close()
 
 

@@ -150,9 +150,9 @@ def test_nothing_is_kept_between_messages() -> None:
 def test_what_an_event_is() -> None:
     """Comments, retry and id alone are no message; several data lines are one."""
     said = [
-        b": heartbeat\n\n", b"retry: 2000\n\n", b"id: 1\n\n", b"event: x\n\n", b"\n",
-        b"data: one\n\n", b"data: one\ndata: two\n\n", b"id: 7\ndata\n\n", b"data:\r\n\r\n",
-        b"data: never ended\n",
+        b": heartbeat\n\n", b"retry: 2000\n\n", b"retry: 2000\n", b":\n", b"id: 1\n\n",
+        b"event: x\n\n", b"\n", b"data: one\n\n", b"data: one\ndata: two\n\n",
+        b"id: 7\ndata\n\n", b"data:\r\n\r\n", b"data: never ended\n",
     ]  # fmt: skip
     assert Read(EVENTS + b"".join(map(chunk, said))).messages == 4
     assert Read(EVENTS + chunk(b"".join(said))).messages == 4

@@ -86,3 +86,13 @@ def test_head() -> None:
     headers = dict(PROTOCOL.headers(Request(b"GET", b"/", {}, is_http_10=False)))
     assert headers[b"Content-Type"].startswith(b"text/event-stream")
     assert headers[b"X-Accel-Buffering"] == b"no"
+
+
+def test_what_is_no_event_ends_none() -> None:
+    """Neither greeting nor heartbeat has a blank line, which ends an event: readers that don't
+    look for data would show an empty one (httpx-sse, fetch-event-source)."""
+    for data in (PROTOCOL.greeting(2.0), PROTOCOL.heartbeat):
+        assert data.splitlines(keepends=True) == [data]
+    assert PROTOCOL.greeting(2.0) + PROTOCOL.heartbeat + PROTOCOL.encode(Message(b"a"), 0) == (
+        b"retry: 2000\n:\ndata: a\n\n"
+    )

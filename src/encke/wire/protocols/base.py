@@ -65,7 +65,8 @@ class Protocol(msgspec.Struct, frozen=True, kw_only=True):
     of a kind."""
 
     heartbeat: bytes = b""
-    """Bytes that a client ignores, sent now and then so that proxies keep the connection."""
+    """Bytes that a client ignores, sent now and then so that proxies keep the connection; they end
+    no message, not even an empty one."""
 
     farewell: bytes = b""
     """The last bytes of a stream that the server ends."""

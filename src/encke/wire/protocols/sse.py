@@ -9,6 +9,9 @@ line of JSON who it was::
 
     event: friend
     data: {"from":"123","data":"Hello World"}
+
+What isn't an event, ``retry:`` and the comments that keep the connection, has no blank line behind
+it: the standard's readers would ignore an event without data, many others show an empty message.
 """
 
 import msgspec
@@ -40,7 +43,7 @@ def _encode(message: Message, _number: int) -> bytes:
 
 
 def _greeting(retry: float) -> bytes:
-    return b"retry: %d\n\n" % int(retry * 1000)
+    return b"retry: %d\n" % int(retry * 1000)
 
 
 PROTOCOL = Protocol(
@@ -52,10 +55,10 @@ PROTOCOL = Protocol(
         "alive.",
         media_type="text/event-stream",
         body="Events.",
-        example="retry: 2718\n\ndata: Hello World\n\n",
+        example="retry: 2718\ndata: Hello World\n\n",
     ),
     headers=_headers,
     greeting=_greeting,
     encode=_encode,
-    heartbeat=b":\n\n",
+    heartbeat=b":\n",
 )
