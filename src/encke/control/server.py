@@ -7,7 +7,7 @@ SIGTERM, not the store's answers, not the router's. New connections are accepted
 a descriptor that was closed in a turn has no new owner before the turn's reports are used up.
 
 Invariants: at most --control-connections are served, and REFUSED more are told so at a time.
-After SIGTERM nothing new is taken, what is under way is answered, and after SHUTDOWN_SECONDS
+After SIGTERM nothing new is taken, what is under way is answered, and after ANSWERING_SECONDS
 the loop ends whatever happens. The row says READY only while connections are accepted.
 """
 
@@ -27,6 +27,7 @@ from ..settings import Settings
 from ..wire.http import KnownHeads, RequestParser
 from .app import Control
 from .connection import Connection
+from .ending import ANSWERING_SECONDS
 from .problems import RETRY_AFTER, problem
 
 TICK = 0.25
@@ -44,9 +45,6 @@ told so and closed."""
 
 SEND_BUFFER = 128 * 1024
 """Bytes of answers that the kernel takes for who doesn't read; left alone it's up to 4 MiB."""
-
-SHUTDOWN_SECONDS = 1.0
-"""Time for answers under way once the process is to end; a scrape takes milliseconds."""
 
 _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
@@ -89,7 +87,7 @@ class Server:
         if not self.draining:
             self.draining = True
             self._row[Field.STATE] = State.DRAINING
-            self._end_at = time.monotonic() + SHUTDOWN_SECONDS
+            self._end_at = time.monotonic() + ANSWERING_SECONDS
             self._listen(False)
             self._listener.close()
             for connection in list(self._served):

@@ -15,6 +15,7 @@ from typing import TypeVar
 from ..errors import StoreError
 from ..friends.store import Store
 from ..reactor.loop import IN, Reactor
+from .ending import CLOSING_SECONDS
 from .problems import problem_of
 from .response import Later, Response
 
@@ -22,9 +23,6 @@ T = TypeVar("T")
 
 WAITING = 100
 """Calls that may be under way or wait; further ones fail at once."""
-
-CLOSING_SECONDS = 0.5
-"""Time for the store to be closed in; it is safe against being killed, too."""
 
 TOO_MANY = "Too many requests wait for the friends' store; try again later."
 

@@ -44,6 +44,12 @@ _SLOW_REST = 0.001
 """Seconds until the next look if there are more of them: so 4,000 a second of those who have been
 deferred get their turn."""
 
+AT_ONCE = 0.25
+"""Seconds for a drain at once: the answers of messages that are under way come in less."""
+
+DRAIN_TICK = 0.05
+"""Seconds between looks at who is left while draining."""
+
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _SWEEP = 4
 """Each tick looks at every fourth row's deadline: all of them once a second."""
@@ -102,6 +108,7 @@ class Gateway:
             return
         connections.draining = True
         self._drain_until = time.monotonic() + connections.settings.drain_timeout
+        self._reactor.every(DRAIN_TICK, self._end_drain)
         self._row[Field.STATE] = State.DRAINING
         self._listen(False)
         streams = self._streams.end()
@@ -112,6 +119,12 @@ class Gateway:
         for fd, state in enumerate(connections.columns.state):
             if state in (NEW, IDLE, LOGGING_IN, LINGERING):
                 connections.close(fd)
+
+    def drain_at_once(self) -> None:
+        """As `drain`, but wait for nobody: streams still end properly, as far as the kernel takes
+        it at once, and what is answered in AT_ONCE is."""
+        self.drain()
+        self._drain_until = min(self._drain_until, time.monotonic() + AT_ONCE)
 
     # the poller
 
@@ -183,9 +196,7 @@ class Gateway:
         connections.now += 1
         self._router.tick()
         self._sweep()
-        if connections.draining:
-            self._end_drain()
-        else:
+        if not connections.draining:
             self._streams.beat()
             self._listen(
                 connections.open < self._capacity and time.monotonic() >= self._paused_until

@@ -22,7 +22,8 @@ def run(
     lifeline: int,
     router_path: str,
 ) -> None:
-    """Serve `listener` until SIGTERM, or until `lifeline` says that the supervisor died.
+    """Serve `listener` until SIGTERM or SIGQUIT (at once), or until `lifeline` says that the
+    supervisor died.
 
     `number` is this gateway's, in its handles; `router_path` the router's socket, or
     empty if the router is to be near: in this process.
@@ -45,6 +46,7 @@ def run(
     )
     router.holder = gateway
     reactor.on_signal(signal.SIGTERM, gateway.drain)
+    reactor.on_signal(signal.SIGQUIT, gateway.drain_at_once)
     reactor.add(lifeline, IN | GONE, lambda _events: reactor.stop())
     router.tick()
     reactor.run()

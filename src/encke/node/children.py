@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import msgspec
 
+from .stacks import Stacks
+
 HEALTHY = 1.0
 """Seconds: who lived for as long is replaced at once, who didn't after a pause."""
 
@@ -27,10 +29,14 @@ class Child(msgspec.Struct):
     due: float = 0.0
     """When it's to be started, if it isn't there."""
     pause: float = 0.0
+    stacks: Stacks | None = None
 
     def gone(self, now: float) -> None:
         """It died, or couldn't be started."""
         self.pid = 0
+        if self.stacks is not None:
+            self.stacks.close()
+            self.stacks = None
         lived = now - self.started
         self.pause = 0.0 if lived >= HEALTHY else max(SHORTEST_PAUSE, 2 * self.pause)
         self.pause = min(self.pause, LONGEST_PAUSE)

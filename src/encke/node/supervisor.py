@@ -16,8 +16,8 @@ when thousands of connections are awake, and nothing there is left in a cycle.
 
 Invariants: it never touches a connection. A row of the scoreboard belongs to one
 child; the supervisor clears it when the child is dead. No threads. Signals come through the
-loop, between two callbacks; what sigtimedwait would return is not always a signal that came
-(CPython, after a SIGSTOP that outlasts its timeout).
+loop, between two callbacks (`signals` says which); what sigtimedwait would return is not always a
+signal that came (CPython, after a SIGSTOP that outlasts its timeout).
 """
 
 import contextlib
@@ -36,7 +36,9 @@ import msgspec
 
 from .. import log, scheduling
 from ..control import process as control
+from ..control.ending import ENDING_SECONDS
 from ..gateway import process as gateway
+from ..gateway.gateway import AT_ONCE
 from ..ids import MAX_GATEWAY
 from ..reactor.loop import Reactor
 from ..router import process as router
@@ -58,8 +60,9 @@ from ..settings import (
     gateway_capacity,
     gateway_count,
 )
-from . import sockets
+from . import signals, sockets
 from .children import Child, dead_child, reason, where
+from .stacks import Stacks
 
 _WATCH = 0.1
 """Seconds between looks at the children's fill and state."""
@@ -67,14 +70,12 @@ _WATCH = 0.1
 _GROW_AT = 0.75
 """Share of the running gateways' capacity from which on another one is started."""
 
-_ENDS = (signal.SIGTERM, signal.SIGINT)
-_SIGNALS = (signal.SIGCHLD, *_ENDS)
-
-_END_SECONDS = 0.3
+_END_SECONDS = 0.2
 """Time that gateways have beyond --drain-timeout."""
 
-_LAST_SECONDS = 0.5
-"""Time for the other processes to end in, once the gateways have."""
+_LAST_SECONDS = ENDING_SECONDS + 0.1
+"""Time for the other processes to end in, once the gateways have. The control process takes the
+longest, if answers are under way."""
 
 
 class _End(msgspec.Struct):
@@ -91,6 +92,7 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._reactor = Reactor()
+        self._own_stacks = Stacks(self._reactor, "supervisor", os.getpid())
         self._scoreboard = Scoreboard()
         self._children: dict[int, Child] = {}  # by row
         self._next_number = 0
@@ -113,11 +115,14 @@ class Supervisor:
             check(settings)
 
     def run(self) -> int:
-        """Run until SIGTERM or SIGINT; returns the exit code."""
+        """Run until SIGTERM, SIGINT or SIGQUIT; returns the exit code."""
         self._count_dropped_lines(SUPERVISOR)
         reactor = self._reactor
-        reactor.on_signal(signal.SIGCHLD, self._reap)
-        for number in _ENDS:
+        signals.ignore()
+        reactor.on_signal(signal.SIGCHLD, lambda: None)  # a turn is all that it takes
+        reactor.on_signal(signal.SIGHUP, _not_reloaded)
+        reactor.on_signal(signal.SIGUSR1, self._tell_stacks)
+        for number in signals.ENDS:
             reactor.on_signal(number, partial(self._stop, number))
         reactor.every(_WATCH, self._watch)
         reactor.after_turn(self._end_turn)
@@ -153,18 +158,20 @@ class Supervisor:
         row[Field.STATE] = State.STARTING
         child.started = time.monotonic()
         self._children[child.row] = child
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until the child has its own handlers
+        signals.block()
         try:
+            child.stacks = Stacks(self._reactor, child.name)
             pid = os.fork()
             if pid == 0:
                 self._become(child)
-        except OSError as error:  # for want of memory, or of processes
+        except OSError as error:  # for want of memory, processes or files
             self._scoreboard.retire(child.row)
             child.gone(child.started)
             log.error("fork-failed", process=child.name, reason=error.strerror, pause=child.pause)
             return False
         finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            signals.unblock()
+        child.stacks.forked(pid)
         child.pid = row[Field.PID] = pid
         return True
 
@@ -174,11 +181,14 @@ class Supervisor:
         try:
             self._scoreboard.row(child.row)[Field.PID] = os.getpid()
             self._count_dropped_lines(child.row)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the supervisor says what to do
-            for number in (signal.SIGTERM, signal.SIGCHLD):
-                signal.signal(number, signal.SIG_DFL)
-            signal.set_wakeup_fd(-1)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            signals.forget()
+            self._own_stacks.drop()
+            for each in self._children.values():
+                if each.stacks is not None and each is not child:
+                    each.stacks.drop()
+            assert child.stacks is not None
+            child.stacks.tell_on_signal()
+            signals.unblock()
             self._reactor.close()
             os.close(self._lifeline_end)
             child.run()
@@ -240,12 +250,15 @@ class Supervisor:
 
     def _reap(self) -> None:
         """Find out who died, and replace them."""
+        died = False
         while (dead := dead_child()) is not None:
             pid, status = dead
             for child in self._children.values():
                 if child.pid == pid:
                     self._died(child, status)
-        self._watch()
+                    died = True
+        if died:
+            self._watch()
 
     def _died(self, child: Child, status: int) -> None:
         lost = self._scoreboard.row(child.row)[Field.CONNECTIONS]
@@ -289,17 +302,32 @@ class Supervisor:
             if held >= _GROW_AT * gateways * self._capacity(0) and self._start_gateway(gateways):
                 log.info("gateway-added", gateways=gateways + 1, connections=held)
 
+    def _tell_stacks(self) -> None:
+        self._own_stacks.tell()
+        self._signal(lambda _child: True, signal.SIGUSR1)
+
     # the end
 
     def _stop(self, number: signal.Signals) -> None:
-        """End everything: first the gateways, which end their streams, then the others."""
-        if self._stopping:
-            return
-        log.info("stopping", signal=number.name)
-        self._scoreboard.row(NODE)[Field.STATE] = State.DRAINING
-        self._end(_is_gateway, self._settings.drain_timeout + _END_SECONDS, self._stop_others)
-        # closing wouldn't do: every gateway has it, and the backlog would go on taking
-        self._public.shutdown(socket.SHUT_RDWR)
+        """End everything: first the gateways, which end their streams, then the others. Who asks
+        for it twice, or with SIGQUIT, doesn't want to wait for anyone."""
+        again = self._stopping is not None
+        if not again:
+            log.info("stopping", signal=number.name)
+            self._scoreboard.row(NODE)[Field.STATE] = State.DRAINING
+            self._end(_is_gateway, self._settings.drain_timeout + _END_SECONDS, self._stop_others)
+            # closing wouldn't do: every gateway has it, and the backlog would go on taking
+            self._public.shutdown(socket.SHUT_RDWR)
+        if self._alive(_is_gateway) and (again or number is signal.SIGQUIT):
+            self._stop_at_once(number)
+
+    def _stop_at_once(self, number: signal.Signals) -> None:
+        end = self._stopping
+        until = time.monotonic() + AT_ONCE + _END_SECONDS
+        if end is not None and until < end.until:
+            log.info("stopping-at-once", signal=number.name)
+            end.until = until
+            self._signal(_is_gateway, signal.SIGQUIT)
 
     def _stop_others(self) -> None:
         self._end(lambda _child: True, _LAST_SECONDS, self._reactor.stop)
@@ -314,6 +342,7 @@ class Supervisor:
         self._reactor.again(0)
 
     def _end_turn(self) -> None:
+        self._reap()
         end = self._stopping
         if end is None:
             return
@@ -323,6 +352,8 @@ class Supervisor:
         elif rest > 0:
             self._reactor.again(rest)
         else:
+            for child in self._alive(end.chosen):
+                log.warning("process-killed", process=child.name, reason="it doesn't end")
             self._signal(end.chosen, signal.SIGKILL)
             end.until = math.inf
 
@@ -335,12 +366,16 @@ class Supervisor:
                 os.kill(child.pid, number)
 
 
+def _not_reloaded() -> None:
+    log.warning("not-reloaded", signal="SIGHUP", hint="settings are read at the start: restart")
+
+
 def _is_gateway(child: Child) -> bool:
     return child.row >= FIRST_GATEWAY
 
 
 def serve(settings: Settings) -> int:
-    """Run a node in the foreground until SIGTERM or SIGINT; returns the exit code.
+    """Run a node in the foreground until SIGTERM, SIGINT or SIGQUIT; returns the exit code.
 
     Raises BadSettings if an address can't be bound.
     """
