@@ -54,8 +54,8 @@ class Field(enum.IntEnum):
     MESSAGES = enum.auto()  # messages taken from senders
     DELIVERED = enum.auto()  # messages handed to a connection
     UNDELIVERED = enum.auto()  # meant for a connection that had gone
-    UNAVAILABLE = enum.auto()  # messages answered with 503
-    BAD_REQUESTS = enum.auto()  # answered with 4xx
+    UNAVAILABLE = enum.auto()  # requests answered with 503
+    BAD_REQUESTS = enum.auto()  # answered with 4xx, 501 or 505
     TIMEOUTS = enum.auto()  # heads, bodies or idle connections that took too long
     SLOW_CLIENTS = enum.auto()  # closed because their queue was full
     ACCEPT_PAUSES = enum.auto()  # accept() refused for want of files or memory

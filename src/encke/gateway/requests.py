@@ -333,7 +333,7 @@ class Requests:
     ) -> None:
         """It wasn't; if its body is still coming, it's of no interest any more."""
         exchange = handler.exchange
-        counter = Field.BAD_REQUESTS if problem.status < 500 else Field.UNAVAILABLE
+        counter = Field.UNAVAILABLE if problem.status == 503 else Field.BAD_REQUESTS
         self.counts[counter] += 1
         self.counts[Field.MESSAGES] += (more or {}).get("accepted", 0)
         if exchange.fd < 0:
