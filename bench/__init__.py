@@ -6,7 +6,7 @@ sets), nchan (in C, in nginx), and Encke, over its public interface.
 
     options report graphs course    what a run is told; what it says, and while it waits
     servers                         the servers, started and ended; tests use them too
-    clients contestants             one core: the C programs, and who is measured there
+    clients one_core                one core: the C programs, who is measured there, and how
     send memory connect             one command each; map_memory is a child of memory
     tools stage counts meter        all cores: `encke flood` and `encke generate`, a server with
                                     their streams, what each user got, what it cost

@@ -6,11 +6,12 @@ or it couldn't be carried out; 2 wrong usage; 130 interrupted.
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar, get_args
 
 import msgspec
+from msgspec.structs import replace
 
 from encke.errors import BadSettings, EnckeError
 
@@ -29,8 +30,8 @@ from . import (
     soak_report,
     steady,
 )
-from .contestants import Lacking
 from .course import Course, course
+from .one_core import Lacking
 from .options import Options, flags
 from .report import Report
 from .servers import encke
@@ -50,9 +51,10 @@ class Benchmark:
         self.keeps = keeps
         self.help = (run.__doc__ or "").replace("\n    ", "\n")
 
-        def carry_out(given: dict[str, str | bool], course: Course, quick: bool) -> Report:
+        def carry_out(given: Mapping[str, object], course: Course) -> Report:
             told = msgspec.convert(given, options, strict=False)
-            return run(told.quick() if quick else told, course)
+            found = run(told, course)
+            return replace(found, options=found.options or told, notices=course.notices)
 
         self.carry_out = carry_out
         """Measure. Raises msgspec.ValidationError for the options, EnckeError."""
@@ -143,9 +145,9 @@ def _carry_out(given: "dict[str, object]") -> int:
         folder = report.default_folder(name)
     if isinstance(folder, Path):
         report.check_before(folder)
-    options = {key: it for key, it in given.items() if isinstance(it, str | bool)}
+    options = {**benchmark.options.QUICK, **given} if quick else given
     with terminable(), course() as doing:
-        found = benchmark.carry_out(options, doing, quick)
+        found = replace(benchmark.carry_out(options, doing), benchmark=name)
         if isinstance(folder, Path):
             report.write(found, folder)
             doing.done(f"The report is in {folder}")

@@ -40,46 +40,34 @@ def bounds(machine: Machine) -> list[Bound]:
     server = max(machine.files_hard - RESERVED_FILES, 1)
     clients = max(min(machine.files_hard - flood_plan.RESERVED_FILES, flood_plan.MOST), 1)
     gateways = ROWS - FIRST_GATEWAY
-    found = [
-        Bound(
-            "open files a process",
+    found = {
+        "open files a process": (
             gateways * server,
-            f"{machine.files_hard:,} files, so {server:,} connections a gateway, "
-            f"at most {gateways:,} gateways",
+            (
+                f"{machine.files_hard:,} files, so {server:,} connections a gateway, "
+                f"at most {gateways:,} gateways"
+            ),
         )
-    ]
+    }
     if machine.memory is not None:
         usable = max(0, int(machine.memory * (1 - SPARE)) - RESERVE)
         each_with_process = each + doctor.GATEWAY_BYTES // server + doctor.GATEWAY_BYTES // clients
-        found.append(
-            Bound(
-                "memory",
-                usable // each_with_process,
+        found["memory"] = (
+            usable // each_with_process,
+            (
                 f"{machine.memory / 1e9:.1f} GB available; {each_with_process:,} bytes a "
-                f"connection, {2 * doctor.KERNEL_BYTES:,} of them the kernel's for both ends",
-            )
+                f"connection, {2 * doctor.KERNEL_BYTES:,} of them the kernel's for both ends"
+            ),
         )
     if machine.file_max is not None:
         free = machine.file_max - (machine.files_used or 0)
-        found.append(Bound("file-max", free // 2, f"{free:,} files free, two a connection"))
-    if machine.epoll_watches is not None:
-        found.append(
-            Bound(
-                "epoll.max_user_watches",
-                machine.epoll_watches // 2,
-                f"{machine.epoll_watches:,}, two a connection",
-            )
-        )
-    if machine.processes is not None:
-        pairs = max(0, machine.processes // 2 - doctor.OTHER_PROCESSES)
-        found.append(
-            Bound(
-                "processes",
-                pairs * min(server, clients),
-                f"{machine.processes:,}, half for either end",
-            )
-        )
-    return sorted(found, key=lambda bound: bound.allows)
+        found["file-max"] = free // 2, f"{free:,} files free, two a connection"
+    if (watches := machine.epoll_watches) is not None:
+        found["epoll.max_user_watches"] = watches // 2, f"{watches:,}, two a connection"
+    if (processes := machine.processes) is not None:
+        pairs = max(0, processes // 2 - doctor.OTHER_PROCESSES)
+        found["processes"] = pairs * min(server, clients), f"{processes:,}, half for either end"
+    return sorted((Bound(what, *it) for what, it in found.items()), key=lambda it: it.allows)
 
 
 def most(found: list[Bound]) -> int:

@@ -67,13 +67,13 @@ class Sent(msgspec.Struct):
     """
 
     sent: int
-    answered: int
-    refused: int
-    accepted: int
-    claimed: int
     received: int
-    misdirected: int
     seconds: float
+    answered: int = 0
+    refused: int = 0
+    accepted: int = 0
+    claimed: int = 0
+    misdirected: int = 0
     error: str = ""
 
     def wrong(self, *, claims: bool, ndjson: bool) -> str:

@@ -6,7 +6,7 @@
 3. very many users on one node, alone and joined; the NATS server restarted
 """
 
-from typing import Annotated, Self
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -21,6 +21,17 @@ from .servers.processes import Cores
 
 class Options(options.Options, frozen=True, kw_only=True):
     """Of `cluster`."""
+
+    QUICK: ClassVar = {
+        "spread_users": 300,
+        "rate": 300.0,
+        "minutes": 1.0 / 60,
+        "interest_rounds": 20,
+        "rounds": 1,
+        "crossing_streams": 100,
+        "crossing_seconds": 0.2,
+        "users": 500,
+    }
 
     spread_users: Annotated[
         int, Meta(ge=0, description="Users, spread over three nodes. 0: left out.")
@@ -42,19 +53,6 @@ class Options(options.Options, frozen=True, kw_only=True):
     users: Annotated[
         int, Meta(ge=0, description="Users of one node, for memory and return. 0: left out.")
     ] = 500_000
-
-    def quick(self) -> Self:
-        return msgspec.structs.replace(
-            self,
-            spread_users=300,
-            rate=300.0,
-            minutes=1.0 / 60,
-            interest_rounds=20,
-            rounds=1,
-            crossing_streams=100,
-            crossing_seconds=0.2,
-            users=500,
-        )
 
 
 class Results(msgspec.Struct, frozen=True):

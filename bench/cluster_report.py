@@ -1,16 +1,18 @@
 """The report of ``python -m bench cluster``: budgets and tables."""
 
+import operator
 from collections.abc import Iterator
+from itertools import product
 from statistics import median
 
 from . import graphs
 from .cluster import Options, Results, measure
-from .cluster_crossing import GATEWAYS, WAYS, Crossing, Ratio
+from .cluster_crossing import ACROSS, ALONE, GATEWAYS, WAYS, Crossing, contestant
 from .cluster_memory import Memory
 from .cluster_spread import NODES, Spread
-from .contestants import Lacking
 from .course import Course
-from .report import Block, Budget, Report, Section, Table, at_most, facts, none
+from .one_core import Lacking, groups
+from .report import Block, Budget, Report, Section, at_most, facts, none, table
 from .servers.nats import missing
 
 FULL = Options()
@@ -63,10 +65,10 @@ def run(options: Options, course: Course) -> Report:
     """
     if reason := missing():
         raise Lacking(f"this benchmark: {reason}.")
-    return report(measure(options, course), options, course.notices)
+    return report(measure(options, course), options)
 
 
-def report(results: Results, options: Options, notices: list[str]) -> Report:
+def report(results: Results, options: Options) -> Report:
     """What was found."""
     parts = []
     if (spread := results.spread) is not None:
@@ -78,11 +80,8 @@ def report(results: Results, options: Options, notices: list[str]) -> Report:
         parts.append(Section("Very many users of one node", _memory(memory)))
     wrong = "A message was refused, lost, doubled or out of order."
     return Report(
-        benchmark="cluster",
         title="Nodes joined through NATS",
         summary=" ".join(_summary(results)),
-        options=options,
-        notices=notices,
         results=results,
         budgets=list(budgets(results, options)),
         sections=parts,
@@ -112,23 +111,23 @@ def _spread_budgets(spread: Spread, options: Options) -> Iterator[Budget]:
         f">= {FULL.rate:,.0f}/s for {FULL.minutes * 60:,.0f} s",
         spread.rate >= FULL.rate if full else None,
     )
-    p99 = spread.latency.p99
+    p99 = spread.came.latency.p99
     yield at_most("their latency, p99", p99, P99_BUDGET, "{:,.1f} ms", judged=full)
     yield none("of them refused", spread.refused)
     yield none("of them lost", spread.wrong.lost)
     yield none("of them doubled", spread.wrong.doubled)
-    yield none("of them out of order", spread.violations)
-    yield none("streams closed", spread.closed)
+    yield none("of them out of order", spread.came.violations)
+    yield none("streams closed", spread.came.closed)
 
 
 def _crossing_budgets(crossing: Crossing, options: Options) -> Iterator[Budget]:
     full = options.crossing_seconds >= FULL.crossing_seconds
     for ratio in crossing.ratios:
         yield Budget(
-            f"across NATS : alone, {_named(ratio)}",
-            f"{ratio.rate:.2f} by the clock, {ratio.cpu:.2f} by CPU time",
+            f"across NATS : alone, {ratio.name}",
+            f"{ratio.wall:.2f} by the clock, {ratio.cpu:.2f} by CPU time",
             f">= {RATIO_BUDGET}",
-            ratio.rate >= RATIO_BUDGET if full else None,
+            ratio.wall >= RATIO_BUDGET if full else None,
         )
     errors = [sample.error for sample in crossing.samples if sample.error]
     yield none("measurements in which not all came", "; ".join(errors))
@@ -154,12 +153,12 @@ def _summary(results: Results) -> Iterator[str]:
         yield (
             f"{spread.users:,} users on three nodes, each at a NATS server of its own: "
             f"{spread.messages:,} messages from all three, {spread.rate:,.0f} a second, took "
-            f"{spread.latency.p50:.1f} ms (p50), {spread.latency.p99:.1f} ms (p99); "
+            f"{spread.came.latency.p50:.1f} ms (p50), {spread.came.latency.p99:.1f} ms (p99); "
             f"{spread.wrong.lost:,} were lost, {spread.wrong.doubled:,} came twice, "
-            f"{spread.violations:,} out of order."
+            f"{spread.came.violations:,} out of order."
         )
     if (crossing := results.crossing) is not None and crossing.ratios:
-        rates = [ratio.rate for ratio in crossing.ratios]
+        rates = [ratio.wall for ratio in crossing.ratios]
         yield (
             f"Messages that cross NATS are delivered at {min(rates):.2f} to {max(rates):.2f} of "
             "the rate of those that don't, on the same core."
@@ -185,12 +184,12 @@ def _spread(it: Spread) -> list[Block]:
         ("messages", it.messages),
         ("accepted a second", f"{it.rate:,.0f}"),
         ("until the last one had come", f"{it.seconds:.1f} s"),
-        ("from sending to arrival", str(it.latency)),
+        ("from sending to arrival", str(it.came.latency)),
         *(
-            (f"node {number}: from sending to the answer", str(answers))
-            for number, answers in enumerate(it.answers)
+            (f"node {number}: from sending to the answer", str(sent.answers))
+            for number, sent in enumerate(it.sent)
         ),
-        *((f"node {number}: later than due", str(lag)) for number, lag in enumerate(it.lag)),
+        *((f"node {at}: later than due", str(sent.lag)) for at, sent in enumerate(it.sent)),
         ("CPU: nodes", each(it.nodes_cpu)),
         ("CPU: NATS servers", each(it.nats_cpu)),
         ("CPU: encke flood", each(it.flood_cpu)),
@@ -198,7 +197,7 @@ def _spread(it: Spread) -> list[Block]:
         ("CPU: others", f"{it.others_cpu / it.seconds:.2f} cores"),
     )
     title = "From sending to arrival, three nodes"
-    return [_SPREAD_HOW, found, *graphs.latencies("latency", it.latency, title)]
+    return [_SPREAD_HOW, found, *graphs.latencies("latency", it.came.latency, title)]
 
 
 def _interest(spread: Spread) -> list[Block]:
@@ -216,52 +215,45 @@ def _interest(spread: Spread) -> list[Block]:
 
 
 def _crossing(crossing: Crossing) -> list[Block]:
-    rows = []
-    kinds = dict.fromkeys((it.gateways, it.how, it.contestant) for it in crossing.samples)
-    for gateways, how, name in sorted(
-        kinds, key=lambda it: (GATEWAYS.index(it[0]), WAYS.index(it[1]))
-    ):
-        group = [
-            it
-            for it in crossing.samples
-            if (it.gateways, it.how, it.contestant) == (gateways, how, name)
-        ]
-        rows.append(
-            (
-                f"{name}, {_shape(gateways)}, {how}",
-                f"{median(it.rate for it in group):,.0f}",
-                f"{median(it.us for it in group):.1f} µs",
-                f"{median(it.nodes_cpu / it.messages * 1e6 for it in group):.1f} µs",
-                f"{median(it.nats_cpu / it.messages * 1e6 for it in group):.1f} µs",
-                f"{median(it.load_cpu / it.seconds for it in group):.0%}",
-                f"{median(it.others_cpu / it.seconds for it in group):.0%}",
-            )
-        )
-    columns = (
-        "", "messages/s", "CPU a message", "of it nodes", "of it NATS", "load's CPU",
-        "others' CPU",
-    )  # fmt: skip
-    ratios = [(_named(it), f"{it.rate:.2f}", f"{it.cpu:.2f}") for it in crossing.ratios]
-    return [
-        _CROSSING_HOW,
-        Table(columns, rows),
-        Table(("across : alone", "by the clock", "by CPU time"), ratios),
-    ]
+    group = groups(crossing.samples)
+    rates = table(
+        (
+            group[contestant(name, gateways), how]
+            for gateways, how, name in product(GATEWAYS, WAYS, (ALONE, ACROSS))
+        ),
+        {
+            "": lambda its: f"{its[0].contestant}, {its[0].how}",
+            "messages/s": lambda its: f"{median(it.rate for it in its):,.0f}",
+            "CPU a message": lambda its: f"{median(it.us for it in its):.1f} µs",
+            "of it nodes": lambda its: f"{median(it.us - it.nats_us for it in its):.1f} µs",
+            "of it NATS": lambda its: f"{median(it.nats_us for it in its):.1f} µs",
+            "load's CPU": lambda its: f"{median(it.load_share for it in its):.0%}",
+            "others' CPU": lambda its: f"{median(it.other_share for it in its):.0%}",
+        },
+    )
+    compared = table(
+        crossing.ratios,
+        {
+            "across : alone": lambda it: it.name,
+            "by the clock": lambda it: f"{it.wall:.2f}",
+            "by CPU time": lambda it: f"{it.cpu:.2f}",
+        },
+    )
+    return [_CROSSING_HOW, rates, compared]
 
 
 def _memory(it: Memory) -> list[Block]:
-    opened = [
-        (
-            name,
-            f"{opening.seconds:.1f} s",
-            f"{opening.cost.server:.1f} s",
-            f"{opening.memory / 1e6:.1f} MB",
-            f"{opening.bytes_a_stream:,.0f}",
-            f"{opening.growth_a_stream:,.0f}",
-        )
-        for name, opening in (("alone", it.alone), ("joined", it.joined))
-    ]
-    columns = ("", "until all open", "server's CPU", "memory", "a user", "came with the users")
+    opened = table(
+        (("alone", it.alone), ("joined", it.joined)),
+        {
+            "": operator.itemgetter(0),
+            "until all open": lambda its: f"{its[1].seconds:.1f} s",
+            "server's CPU": lambda its: f"{its[1].cost.server:.1f} s",
+            "memory": lambda its: f"{its[1].memory / 1e6:.1f} MB",
+            "a user": lambda its: f"{its[1].bytes_a_stream:,.0f}",
+            "came with the users": lambda its: f"{its[1].growth_a_stream:,.0f}",
+        },
+    )
     found = facts(
         ("Encke's memory a user more than alone", f"{it.more_a_user:,.0f} bytes"),
         ("the NATS server's memory without a user", f"{it.nats_before / 1e6:.1f} MB"),
@@ -273,12 +265,4 @@ def _memory(it: Memory) -> list[Block]:
         ("subscriptions that the server had then", it.subscriptions),
         ("streams closed", it.closed),
     )
-    return [_MEMORY_HOW, Table(columns, opened), found]
-
-
-def _named(ratio: Ratio) -> str:
-    return f"{_shape(ratio.gateways)}, {ratio.how}"
-
-
-def _shape(gateways: int) -> str:
-    return f"{gateways} gateway{'s' if gateways > 1 else ''} a node"
+    return [_MEMORY_HOW, opened, found]

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import msgspec
 
-from encke.tools.load.summary import Durations
 from encke.tools.load.usage import cpu_seconds, process_tree
 
 from . import counts
@@ -22,7 +21,7 @@ from .servers.encke import ROOM, Encke
 from .servers.nats import nats_cluster
 from .servers.processes import BenchError
 from .stage import ARRIVAL, SENDERS
-from .tools import Generated, flood, generate
+from .tools import Flooded, Generated, flood, generate
 
 NODES = 3
 
@@ -34,34 +33,39 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
     seconds_to_open: float
     """All streams, at all nodes."""
     interest: Interest
-    messages: int
-    accepted: int
-    refused: int
+    sent: list[Generated]
+    """To each node: what its sender says."""
+    came: Flooded
+    """What the clients have seen."""
+    wrong: counts.Difference
     seconds: float
     """Until the last message had come."""
-    rate: float
-    """Messages accepted a second, by all nodes together."""
-    wrong: counts.Difference
-    violations: int
-    """Messages that weren't the next ones of their stream and sender."""
-    closed: int
-    """Streams that a node has closed."""
-    latency: Durations
-    """From the sender's write to the client's read."""
-    answers: Sequence[Durations]
-    """Of each node's sender: from writing a request to its answer."""
-    lag: Sequence[Durations]
-    """Of each: how much later than due it wrote."""
     nodes_cpu: float
     nats_cpu: float
     flood_cpu: float
-    generate_cpu: float
     others_cpu: float
+
+    @property
+    def messages(self) -> int:
+        return sum(it.sent for it in self.sent)
+
+    @property
+    def rate(self) -> float:
+        """Messages accepted a second, by all nodes together."""
+        return sum(it.rate for it in self.sent)
+
+    @property
+    def refused(self) -> int:
+        return sum(it.failed for it in self.sent)
+
+    @property
+    def generate_cpu(self) -> float:
+        return sum(it.cpu_seconds for it in self.sent)
 
     @property
     def faulty(self) -> bool:
         """Whether a message was refused, lost, doubled or not the next one, or a stream ended."""
-        return any((self.refused, self.wrong, self.violations, self.closed))
+        return any((self.refused, self.wrong, self.came.violations, self.came.closed))
 
 
 def measure(
@@ -91,28 +95,18 @@ def measure(
         )
         said, wrong, took = _send(nodes, users, rate, seconds, directory)
         nats_cpu, nodes_cpu, flood_cpu, others_cpu = meter.used()
-        generated = sum(it.cpu_seconds for it in said)
-        last = clients.end()
         return Spread(
             users=users,
             seconds_to_open=opened.seconds_to_connect,
             interest=interest,
-            messages=sum(it.sent for it in said),
-            accepted=sum(it.accepted for it in said),
-            refused=sum(it.failed for it in said),
-            seconds=took,
-            rate=sum(it.rate for it in said),
+            sent=said,
+            came=clients.end(),
             wrong=wrong,
-            violations=last.violations,
-            closed=last.closed,
-            latency=last.latency,
-            answers=[it.answers for it in said],
-            lag=[it.lag for it in said],
+            seconds=took,
             nats_cpu=nats_cpu,
             nodes_cpu=nodes_cpu,
             flood_cpu=flood_cpu,
-            generate_cpu=generated,
-            others_cpu=max(0.0, others_cpu - generated),
+            others_cpu=max(0.0, others_cpu - sum(it.cpu_seconds for it in said)),
         )
 
 

@@ -5,28 +5,29 @@ the router knows the user, so whoever has the head can be reached. The clients k
 at most 256 heads outstanding, so nobody's backlog overflows.
 """
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Self
+from typing import ClassVar
 
 import msgspec
 
 from . import options
 from .clients import compiled, herds
-from .contestants import ENCKE_ONE, ENCKE_TWO, NCHAN, Contestant, on_one_core, present
 from .course import Course
-from .report import Report, Section, Table
+from .one_core import ENCKE_ONE, ENCKE_TWO, NCHAN, Contestant, in_turns, on_one_core, present
+from .report import Report, Section, table
 from .servers.processes import Cores
 
 
 class Options(options.Options, frozen=True, kw_only=True):
     """Of `connect`."""
 
+    QUICK: ClassVar = {"streams": 200, "rounds": 1}
+
     streams: options.Streams = 10_000
     rounds: options.Rounds = 3
-
-    def quick(self) -> Self:
-        return msgspec.structs.replace(self, streams=200, rounds=1)
 
 
 class Sample(msgspec.Struct):
@@ -47,6 +48,9 @@ class Sample(msgspec.Struct):
         """Streams opened a second of the server's CPU time."""
         return self.streams / max(self.server_cpu_seconds, 0.01)
 
+    def __str__(self) -> str:
+        return f"{self.contestant}: {self.rate:,.0f} streams/s"
+
 
 class Results(msgspec.Struct):
     """All samples."""
@@ -56,52 +60,35 @@ class Results(msgspec.Struct):
 
 def run(options: Options, course: Course) -> Report:
     """Time and CPU to open streams, until every client can be reached, beside nchan."""
-    samples = []
     with on_one_core(course) as cores, compiled("load") as programs:
         contestants = present(course, options.streams, NCHAN, ENCKE_ONE, ENCKE_TWO)
-        for number in range(1, options.rounds + 1):
-            for contestant in contestants:
-                sample = _sample(options, number, programs, cores, contestant)
-                samples.append(sample)
-                course.done(
-                    f"round {number}/{options.rounds}  {sample.contestant}: "
-                    f"{sample.rate:,.0f} streams/s"
-                )
-    return Report(
-        benchmark="connect",
-        options=options,
-        notices=course.notices,
-        results=Results(samples),
-        sections=[_opening(samples, options)],
+        turn = partial(_round, options, programs, cores, contestants)
+        samples = in_turns(course, options.rounds, turn)
+    groups = [[it for it in samples if it.contestant == one.name] for one in contestants]
+    opening = table(
+        groups,
+        {
+            "server": lambda its: its[0].contestant,
+            "seconds": lambda its: f"{median(it.seconds for it in its):.2f}",
+            "streams/s": lambda its: f"{median(it.rate for it in its):,.0f}",
+            "streams a CPU second": lambda its: f"{median(it.cpu_rate for it in its):,.0f}",
+        },
     )
-
-
-def _sample(
-    options: Options, number: int, programs: Path, cores: Cores, contestant: Contestant
-) -> Sample:
-    with (
-        contestant.start(cores.server, options.streams) as server,
-        herds(programs, server.port, cores.load, options.streams) as clients,
-    ):
-        before = server.cpu_seconds()
-        seconds = sum(herd.open(size, "/test/").seconds for herd, size in clients)
-        used = server.cpu_seconds() - before
-    return Sample(contestant.name, number, options.streams, seconds, used)
-
-
-def _opening(samples: list[Sample], options: Options) -> Section:
-    rows = []
-    for contestant in dict.fromkeys(sample.contestant for sample in samples):
-        group = [sample for sample in samples if sample.contestant == contestant]
-        rows.append(
-            (
-                contestant,
-                f"{median(sample.seconds for sample in group):.2f}",
-                f"{median(sample.rate for sample in group):,.0f}",
-                f"{median(sample.cpu_rate for sample in group):,.0f}",
-            )
-        )
     title = (
         f"Opening {options.streams:,} streams, the server on one core (medians of {options.rounds})"
     )
-    return Section(title, [Table(("server", "seconds", "streams/s", "streams a CPU second"), rows)])
+    return Report(results=Results(samples), sections=[Section(title, [opening])])
+
+
+def _round(
+    options: Options, programs: Path, cores: Cores, contestants: list[Contestant], number: int
+) -> Iterator[Sample]:
+    for contestant in contestants:
+        with (
+            contestant.start(cores.server, options.streams) as server,
+            herds(programs, server.port, cores.load, options.streams) as clients,
+        ):
+            before = server.cpu_seconds()
+            seconds = sum(herd.open(size, "/test/").seconds for herd, size in clients)
+            used = server.cpu_seconds() - before
+        yield Sample(contestant.name, number, options.streams, seconds, used)

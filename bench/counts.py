@@ -8,7 +8,7 @@ generator have a file each; their sum must be what the flood counts.
 import operator
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -44,16 +44,31 @@ def total(files: Sequence[Path]) -> "array[int]":
 def wait_for(sent: "array[int]", got: Path, patience: float) -> Difference:
     """Wait until `got` holds what was sent, or nothing more comes for `patience` seconds."""
     expected = sent.tobytes()
-    before, since = -1, time.monotonic()
-    while got.read_bytes() != expected:
+    if wait(lambda: got.read_bytes() == expected, lambda: came(got), patience):
+        return Difference()
+    return difference(sent, _numbers(got))
+
+
+def wait(done: Callable[[], bool], count: Callable[[], int], patience: float) -> bool:
+    """Wait until all is `done`, or for so many seconds nothing is added to `count`, which is asked
+    rarely, since a sum costs more than a comparison; whether it's done."""
+    before, looked = -1, time.monotonic()
+    since = looked
+    while not done():
         now = time.monotonic()
-        if now - since > patience / 4:  # rarely: a sum costs more than a comparison
-            count = sum(_numbers(got))
-            if count == before:
-                return difference(sent, _numbers(got))
-            before, since = count, now
+        if now - looked > patience / 4:
+            looked, counted = now, count()
+            if counted != before:
+                before, since = counted, now
+            elif now - since > patience:
+                return False
         time.sleep(LOOK)
-    return Difference()
+    return True
+
+
+def came(got: Path) -> int:
+    """Messages that have come, to all users."""
+    return sum(_numbers(got))
 
 
 def difference(sent: "array[int]", got: "array[int]") -> Difference:

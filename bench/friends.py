@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from statistics import fmean
-from typing import Annotated, Self
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -39,6 +39,21 @@ FEW = 50_000
 
 class Options(options.Options, frozen=True, kw_only=True):
     """Of `friends`; times in seconds, but `minutes`."""
+
+    QUICK: ClassVar = {
+        "users": 2_000,
+        "friends": 5,
+        "online": 300,
+        "connections": 800,
+        "rate": 200.0,
+        "minutes": 2.0 / 60,
+        "fastest_seconds": 1.0,
+        "subscribers": 3_000,
+        "others": 100,
+        "popular_seconds": 1.5,
+        "loop_messages": 20_000,
+        "every": 0.25,
+    }
 
     users: Annotated[int, Meta(ge=2, description="Users.")] = 1_000_000
     friends: Annotated[int, Meta(ge=1, description="Whom each is subscribed to.")] = 15
@@ -69,24 +84,6 @@ class Options(options.Options, frozen=True, kw_only=True):
     loop_messages: int = loop.MESSAGES
     every: float = 2.0
     """Between two readings of memory."""
-
-    def quick(self) -> Self:
-        return msgspec.structs.replace(
-            self,
-            users=2_000,
-            friends=5,
-            graph="",
-            online=300,
-            connections=800,
-            rate=200.0,
-            minutes=2.0 / 60,
-            fastest_seconds=1.0,
-            subscribers=3_000,
-            others=100,
-            popular_seconds=1.5,
-            loop_messages=20_000,
-            every=0.25,
-        )
 
 
 def sized(options: Options, bounds: list[capacity.Bound]) -> Options:
@@ -149,27 +146,25 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     """What the nodes have warned of."""
 
     @property
+    def _loads(self) -> "list[Fastest | Steady]":
+        return [it for it in (self.fastest, self.steady) if it is not None]
+
+    @property
     def refused(self) -> int:
         """Messages that weren't accepted."""
-        return sum(it.published.refused for it in (self.fastest, self.steady) if it is not None)
+        return sum(it.published.refused for it in self._loads)
 
     @property
     def closed(self) -> int:
         """Streams that the server has closed."""
-        seen = [it.seen.closed for it in (self.fastest, self.steady) if it is not None]
-        if self.popular is not None:
-            others = (self.popular.before, self.popular.meanwhile.others)
-            seen += [it.seen.closed for it in others]
-        return sum(seen)
+        others = self.popular.all_others if self.popular else []
+        return sum(it.seen.closed for it in (*self._loads, *others))
 
     @property
     def wrong(self) -> bool:
         """Whether somebody got what wasn't due, or didn't get what was."""
-        found: list[object] = [
-            it.published.wrong for it in (self.fastest, self.steady) if it is not None
-        ]
-        found += self.popular.wrongs if self.popular is not None else []
-        return any(found)
+        popular = self.popular.wrongs if self.popular else []
+        return any([*(it.published.wrong for it in self._loads), *popular])
 
     @property
     def faulty(self) -> bool:
@@ -177,14 +172,13 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
         return self.wrong or bool(self.refused) or bool(self.closed)
 
 
-class Outcome(msgspec.Struct, frozen=True):
-    """The results, and all samples with each process, for log and graph, by part."""
-
-    results: Results
-    samples: dict[str, list[Sample]]
+Samples = dict[str, list[Sample]]
+"""All of them with each process, for log and graph, by part."""
 
 
-def measure(options: Options, bounds: list[capacity.Bound], course: Course) -> Outcome:
+def measure(
+    options: Options, bounds: list[capacity.Bound], course: Course
+) -> tuple[Results, Samples]:
     """Raises BenchError if a step can't be carried out."""
     return _Run(options, course).run(bounds)
 
@@ -198,10 +192,10 @@ class _Run:
         directory = course.place("friends")
         self._graph = Path(options.graph) if options.graph else directory / "friends.tsv"
         self._data = directory / "data"
-        self._samples: dict[str, list[Sample]] = {}
+        self._samples: Samples = {}
         self._log: list[str] = []
 
-    def run(self, bounds: list[capacity.Bound]) -> Outcome:
+    def run(self, bounds: list[capacity.Bound]) -> tuple[Results, Samples]:
         options = self._options
         graph = self._make()
         stores = [self._sqlite(self._graph, "SQLite"), *self._postgres()]
@@ -215,7 +209,7 @@ class _Run:
             timelines={name: without_processes(its) for name, its in self._samples.items()},
             log=self._log,
         )
-        return Outcome(results, self._samples)
+        return results, self._samples
 
     # the stores
 

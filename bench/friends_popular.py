@@ -6,6 +6,7 @@ publish all the time, the next message as soon as the one before is answered.
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +19,6 @@ from .course import Course
 from .friends_due import Audience, Mismatch
 from .friends_stage import Answered, Listeners
 from .servers.encke import Encke
-from .servers.processes import BenchError
 from .stage import Seen, Stage
 
 RATE = 1_000.0
@@ -66,13 +66,13 @@ class Popular(msgspec.Struct, frozen=True):
         return self.meanwhile.others.seen.latency.p99 / self.before.seen.latency.p99
 
     @property
+    def all_others(self) -> list[Others]:
+        return [self.before, self.meanwhile.others]
+
+    @property
     def wrongs(self) -> list[Mismatch | counts.Difference]:
-        return [
-            self.alone.wrong,
-            self.meanwhile.wrong,
-            self.before.wrong,
-            self.meanwhile.others.wrong,
-        ]
+        others = [it.wrong for it in self.all_others]
+        return [self.alone.wrong, self.meanwhile.wrong, *others]
 
 
 class Cast(msgspec.Struct, frozen=True):
@@ -155,25 +155,19 @@ def _listeners(server: Encke, cast: Cast, directory: Path, transport: str) -> It
 def _publishing(listeners: Listeners, publisher: int) -> Iterator[list[Answered]]:
     """Inside, they publish, one message after the other."""
     answers: list[Answered] = []
-    failed: list[BenchError] = []
     enough = threading.Event()
 
     def publish() -> None:
-        try:
-            while not enough.is_set():
-                answers.append(listeners.publish_one(publisher))
-        except BenchError as error:
-            failed.append(error)
+        while not enough.is_set():
+            answers.append(listeners.publish_one(publisher))
 
-    thread = threading.Thread(target=publish)
-    thread.start()
-    try:
-        yield answers
-    finally:
-        enough.set()
-        thread.join()
-    if failed:
-        raise failed[0]
+    with ThreadPoolExecutor(1) as thread:
+        publishing = thread.submit(publish)
+        try:
+            yield answers
+        finally:
+            enough.set()
+    publishing.result()  # raises what it couldn't do
 
 
 def _all_gone(server: Encke, beside: int) -> None:

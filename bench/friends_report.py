@@ -6,10 +6,11 @@ from encke.tools.doctor import read_machine
 
 from . import capacity, graphs
 from .course import Course
-from .friends import Fastest, Options, Outcome, Results, Steady, measure, sized
-from .friends_popular import RATE, Others, Popular
+from .friends import Fastest, Options, Results, Steady, measure, sized
+from .friends_popular import RATE, Popular
 from .friends_stage import Published
-from .report import Block, Budget, Report, Section, Table, at_most, facts, none, warned
+from .loop import beside_loops
+from .report import Block, Budget, Report, Section, Table, at_most, facts, none, table, warned
 from .stage import LINGER, Opening
 
 FULL = Options(connections=1_000_000)
@@ -67,30 +68,26 @@ def run(options: Options, course: Course) -> Report:
     """
     bounds = capacity.bounds(read_machine())
     options = sized(options, bounds)
-    return report(measure(options, bounds, course), options, course.notices)
-
-
-def report(outcome: Outcome, options: Options, notices: list[str]) -> Report:
-    """What was found."""
-    results = outcome.results
+    results, samples = measure(options, bounds, course)
     parts = [Section("The graph, and loading it", _stores(results))]
     if results.fastest is not None:
-        parts.append(Section("As fast as they can", _fastest(results.fastest, outcome)))
+        shown = graphs.over_time("fastest", samples["fastest"], TITLE)
+        parts.append(Section("As fast as they can", [*_fastest(results.fastest), shown]))
     if results.steady is not None:
-        parts.append(Section("At a given rate", _steady(results.steady, outcome)))
+        shown = graphs.over_time("steady", samples["steady"], TITLE)
+        parts.append(Section("At a given rate", [*_steady(results.steady), shown]))
     if results.popular is not None:
-        parts.append(Section("A popular publisher", _popular(results.popular, outcome)))
+        shown = graphs.over_time("popular", samples["popular"], TITLE)
+        parts.append(Section("A popular publisher", [*_popular(results.popular), shown]))
     wrong = "Somebody didn't get what was due, or got something else."
     return Report(
-        benchmark="friends",
         title=f"{results.graph.users:,} users, {results.graph.subscriptions:,} subscriptions",
         summary=" ".join(_summary(results)),
         options=options,
-        notices=notices,
         results=results,
         budgets=list(budgets(results, options)),
         sections=[*parts, Section("How it was measured", [*_METHOD, *warned(results.log)])],
-        log=[sample for part in outcome.samples.values() for sample in part],
+        log=[sample for part in samples.values() for sample in part],
         fault=wrong if results.faulty else "",
     )
 
@@ -187,57 +184,46 @@ def _summary(results: Results) -> Iterator[str]:
 
 
 def _stores(results: Results) -> list[Block]:
-    first = results.stores[0]
-    rows = [
-        (
-            it.store,
-            f"{it.subscriptions:,}",
-            f"{it.seconds:.1f} s",
-            f"{it.subscriptions / it.seconds:,.0f}",
-            f"{it.bytes / 1e6:,.0f} MB",
-            f"{it.bytes / max(1, it.subscriptions):.0f}",
-            f"{it.lookup_us:,.0f} µs",
-            f"{it.seconds / first.seconds:.2f}",
-        )
-        for it in results.stores
-    ]
-    columns = (
-        "", "subscriptions", "loaded in", "a second", "on disk", "bytes each", "a lookup",
-        "time : SQLite",
-    )  # fmt: skip
-    made = results.graph.seconds
-    took = f"It took {made:.1f} s to make and write. " if made else ""
+    first, graph = results.stores[0], results.graph
+    took = f"It took {graph.seconds:.1f} s to make and write. " if graph.seconds else ""
     said = (
-        f"The graph has {results.graph.subscriptions:,} subscriptions of "
-        f"{results.graph.users:,} users: who is newer is subscribed to who is older. {took}"
+        f"The graph has {graph.subscriptions:,} subscriptions of {graph.users:,} users: who is "
+        f"newer is subscribed to who is older. {took}"
         "A lookup is one user's subscribers, by a program of one thread; the server asks for "
         "many at once."
     )
-    return [
-        said,
-        Table(columns, rows),
-    ]
+    loaded = table(
+        results.stores,
+        {
+            "": lambda it: it.store,
+            "subscriptions": lambda it: it.subscriptions,
+            "loaded in": lambda it: f"{it.seconds:.1f} s",
+            "a second": lambda it: f"{it.subscriptions / it.seconds:,.0f}",
+            "on disk": lambda it: f"{it.bytes / 1e6:,.0f} MB",
+            "bytes each": lambda it: f"{it.bytes / max(1, it.subscriptions):.0f}",
+            "a lookup": lambda it: f"{it.lookup_us:,.0f} µs",
+            "time : SQLite": lambda it: f"{it.seconds / first.seconds:.2f}",
+        },
+    )
+    return [said, loaded]
 
 
-def _fastest(it: Fastest, outcome: Outcome) -> list[Block]:
-    rate, us = it.published.delivery_rate, it.published.server_us
+def _fastest(it: Fastest) -> list[Block]:
     loops = [*zip(("before", "after"), it.loops, strict=False)]
     if it.small_loop is not None:
         loops.append(("what one can hold", it.small_loop))
-    floor = [("Encke", f"{rate:,.0f}", f"{us:.1f} µs", "")]
-    for when, loop in loops:
-        name = f"C write loop to {loop.streams:,}, processes: {loop.processes}, {when}"
-        ratio = f"{rate / loop.rate:.2f}, {loop.us / us:.2f}"
-        floor.append((name, f"{loop.rate:,.0f}", f"{loop.us:.1f} µs", ratio))
+    named = {
+        f"C write loop to {loop.streams:,}, processes: {loop.processes}, {when}": loop
+        for when, loop in loops
+    }
     return [
         facts(*_rows(it.opening, it.published)),
-        Table(("", "messages/s", "CPU a message", "Encke : it, clock, CPU"), floor),
+        beside_loops("Encke", it.published, named),
         _shares(it.published),
-        graphs.over_time("fastest", outcome.samples["fastest"], TITLE),
     ]
 
 
-def _steady(it: Steady, outcome: Outcome) -> list[Block]:
+def _steady(it: Steady) -> list[Block]:
     late = f"written later than due (gathered for {LINGER:g} ms), p99"
     title = f"From publishing to arrival, {it.opening.streams:,} streams"
     return [
@@ -249,7 +235,6 @@ def _steady(it: Steady, outcome: Outcome) -> list[Block]:
         ),
         _shares(it.published),
         *graphs.latencies("steady-latency", it.seen.latency, title),
-        graphs.over_time("steady", outcome.samples["steady"], TITLE),
     ]
 
 
@@ -265,35 +250,30 @@ def _rows(opening: Opening, it: Published) -> Iterator[tuple[str, str]]:
     yield "deliveries/s", f"{it.delivery_rate:,.0f}"
     yield "compared with the graph", str(it.wrong)
     for name in ("server", "flood", "generate", "others"):
-        yield f"{name}, cores", f"{getattr(it.cost, name) / it.cost.seconds:.2f}"
+        yield f"{name}, cores", f"{it.cost.share(name):.2f}"
 
 
 def _shares(it: Published) -> Table:
-    """Where CPU time goes."""
+    """Where CPU time goes; what the generator took isn't split."""
 
-    def row(name: str, user: float, system: float) -> tuple[str, ...]:
-        each = (user, system, user + system)
-        return (
-            name,
-            *(f"{seconds / it.deliveries * 1e6:.2f}" for seconds in each),
-            f"{(user + system) / it.publications * 1e6:.2f}",
-            f"{(user + system) / it.cost.seconds:.2f}",
-        )
+    def each(seconds: float | None) -> str:
+        return "" if seconds is None else f"{seconds / it.deliveries * 1e6:.2f}"
 
-    rows = [row(share.name, share.user, share.system) for share in it.shares]
-    generate = it.cost.generate
-    rows.append(
-        (
-            "generate", "", "", f"{generate / it.deliveries * 1e6:.2f}",
-            f"{generate / it.publications * 1e6:.2f}", f"{generate / it.cost.seconds:.2f}",
-        )
-    )  # fmt: skip
-    return Table(
-        ("CPU", "user, µs a delivery", "kernel", "both", "both, a publication", "cores"), rows
+    parts = [(share.name, share.user, share.system, share.both) for share in it.shares]
+    return table(
+        [*parts, ("generate", None, None, it.cost.generate)],
+        {
+            "CPU": lambda its: its[0],
+            "user, µs a delivery": lambda its: each(its[1]),
+            "kernel": lambda its: each(its[2]),
+            "both": lambda its: each(its[3]),
+            "both, a publication": lambda its: f"{its[3] / it.publications * 1e6:.2f}",
+            "cores": lambda its: f"{its[3] / it.cost.seconds:.2f}",
+        },
     )
 
 
-def _popular(it: Popular, outcome: Outcome) -> list[Block]:
+def _popular(it: Popular) -> list[Block]:
     alone, meanwhile = it.alone, it.meanwhile
     count = len(meanwhile.publications)
     answered = sum(each.seconds for each in meanwhile.publications) / max(1, count)
@@ -311,27 +291,23 @@ def _popular(it: Popular, outcome: Outcome) -> list[Block]:
         ("compared with the graph", str(alone.wrong), str(meanwhile.wrong)),
     ]
     before, during = it.before, meanwhile.others
+    others = table(
+        (("before", before), ("while they publish", during)),
+        {
+            "others' messages": lambda its: its[0],
+            "number": lambda its: its[1].messages,
+            "a second": lambda its: f"{its[1].rate:,.0f}",
+            "p50": lambda its: f"{its[1].seen.latency.p50:,.2f} ms",
+            "p90": lambda its: f"{its[1].seen.latency.p90:,.2f} ms",
+            "p99": lambda its: f"{its[1].seen.latency.p99:,.2f} ms",
+            "max": lambda its: f"{its[1].seen.latency.max:,.2f} ms",
+            "wrong": lambda its: str(its[1].wrong),
+        },
+    )
     return [
         facts(*rows, of=("the publisher's messages", "alone", "one by one, beside others'")),
         "In the second column the first and the last arrival are those of all messages together.",
-        facts(
-            _others("before", before),
-            _others("while they publish", during),
-            of=("others' messages", "number", "a second", "p50", "p90", "p99", "max", "wrong"),
-        ),
+        others,
         *graphs.latencies("others-before", before.seen.latency, "Others' messages, before"),
         *graphs.latencies("others-while", during.seen.latency, "Others' messages, meanwhile"),
-        graphs.over_time("popular", outcome.samples["popular"], TITLE),
     ]
-
-
-def _others(name: str, it: Others) -> tuple[str, ...]:
-    latency = it.seen.latency
-    durations = (latency.p50, latency.p90, latency.p99, latency.max)
-    return (
-        name,
-        f"{it.messages:,}",
-        f"{it.rate:,.0f}",
-        *(f"{duration:,.2f} ms" for duration in durations),
-        str(it.wrong),
-    )

@@ -5,7 +5,6 @@ what came is compared with what the graph says (friends_due).
 """
 
 import time
-from array import array
 from pathlib import Path
 
 import httpx
@@ -15,6 +14,7 @@ from encke.tools.load.stamp import SUM, first_sender, key, publication
 from encke.tools.load.summary import Durations
 from encke.tools.load.usage import process_tree, split_seconds
 
+from . import counts
 from .friends_due import Audience, Messages, Mismatch, mismatch
 from .servers.encke import Encke
 from .servers.processes import BenchError
@@ -26,8 +26,6 @@ BATCH = 10_000
 PATIENCE = 120.0
 """Seconds that one publication, or what is left of very many, may take."""
 
-LOOK = 0.02
-
 
 class Share(msgspec.Struct, frozen=True):
     """CPU seconds of processes of one kind, user's and kernel's."""
@@ -35,6 +33,10 @@ class Share(msgspec.Struct, frozen=True):
     name: str
     user: float
     system: float
+
+    @property
+    def both(self) -> float:
+        return self.user + self.system
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,14 +137,14 @@ class Listeners(Stage):
 
     def _publish(self, patience: float, *arguments: str) -> Published:
         self._runs += 1
-        counts, sums = (self._directory / f"{kind}-{self._runs}" for kind in ("counts", "sums"))
+        counted, sums = (self._directory / f"{kind}-{self._runs}" for kind in ("counts", "sums"))
         came = self._came()
         before, meter = self._spent(), self._meter()
         said = self.generated(
             patience,
             *("--publish", "--stamp", "--ndjson", "--batch", str(BATCH)),
             *("--senders", str(SENDERS), "--max-id", str(self._users_all)),
-            *("--counts", str(counts), "--sums", str(sums)),
+            *("--counts", str(counted), "--sums", str(sums)),
             *arguments,
         )
         ended = time.monotonic()
@@ -152,7 +154,7 @@ class Listeners(Stage):
         seconds = said.elapsed + time.monotonic() - ended
         cost = cost_of(meter, said.cpu_seconds)
         shares = self._shares(before)
-        self._published.add(Messages.read(counts, sums))
+        self._published.add(Messages.read(counted, sums))
         return Published(
             publications=said.accepted,
             refused=said.failed,
@@ -166,23 +168,13 @@ class Listeners(Stage):
             wrong=self.await_all(),
         )
 
-    def _came(self) -> int:
-        """Messages that have come, on all streams."""
-        counts = array("I")
-        counts.frombytes(self._got.read_bytes())
-        return sum(counts)
-
     def _wait_for(self, count: int) -> int:
         """Wait until so many have come, or nothing more comes; how many have."""
-        before, since = -1, time.monotonic()
-        while (came := self._came()) < count:
-            now = time.monotonic()
-            if came != before:
-                before, since = came, now
-            elif now - since > ARRIVAL:
-                break
-            time.sleep(LOOK)
-        return came
+        counts.wait(lambda: self._came() >= count, self._came, ARRIVAL)
+        return self._came()
+
+    def _came(self) -> int:
+        return counts.came(self._got)
 
     def _spent(self) -> dict[str, tuple[float, float]]:
         """CPU seconds by kind of process."""

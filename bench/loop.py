@@ -7,10 +7,11 @@ same cores at the same time of the run. What the clients cost is thus in both.
 
 import time
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -20,6 +21,7 @@ from . import clients, counts
 from .clients import WriteLoop, compiled, write_loop
 from .clients import Written as Said
 from .course import Course
+from .report import Table
 from .servers.processes import BenchError
 from .tools import flood
 
@@ -122,3 +124,22 @@ def beside(course: Course, streams: int, messages: int) -> Iterator[list[Written
 def said(loops: Sequence[Written]) -> str:
     """Its rates, in words."""
     return " and ".join(f"{it.rate:,.0f}/s" for it in loops) or "left out"
+
+
+class Delivered(Protocol):
+    """What was delivered beside the loops: messages a second, and the server's CPU time for one."""
+
+    @property
+    def delivery_rate(self) -> float: ...
+    @property
+    def server_us(self) -> float: ...
+
+
+def beside_loops(name: str, it: Delivered, loops: Mapping[str, Written]) -> Table:
+    """It, and how it compares with each of the loops; ?: too few messages to tell."""
+    rows = [(name, f"{it.delivery_rate:,.0f}", f"{it.server_us:.1f} µs", "")]
+    for named, loop in loops.items():
+        cpu = f"{loop.us / it.server_us:.2f}" if it.server_us else "?"
+        ratio = f"{it.delivery_rate / loop.rate:.2f}, {cpu}"
+        rows.append((named, f"{loop.rate:,.0f}", f"{loop.us:.1f} µs", ratio))
+    return Table(("", "messages/s", "CPU a message", "Encke : it, clock, CPU"), rows)

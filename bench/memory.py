@@ -6,17 +6,17 @@ a socket (~5 KB) is not in it; it is the same for every server.
 """
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
 
 from . import options
 from .clients import compiled, herds
-from .contestants import ENCKE_ONE, ENCKE_TWO, NCHAN, Contestant, on_one_core, present
 from .course import Course
 from .map_memory import MapMemory
-from .report import Report, Section, Table, verdict
+from .one_core import ENCKE_ONE, ENCKE_TWO, NCHAN, Contestant, on_one_core, present
+from .report import Report, Section, table, verdict
 from .servers.processes import Cores, child
 
 MAP_BUDGET = 200
@@ -28,14 +28,13 @@ PATHS = ("/test/", "/events/")
 class Options(options.Options, frozen=True, kw_only=True):
     """Of `memory`."""
 
+    QUICK: ClassVar = {"streams": 200, "seconds": 0.2, "senders": 16, "users": 10_000}
+
     streams: options.Streams = 10_000
     seconds: float = 3.0
     """How long messages are sent before the last reading."""
     senders: int = 256
     users: Annotated[int, Meta(ge=1, description="Users in the router's map.")] = 1_000_000
-
-    def quick(self) -> Self:
-        return msgspec.structs.replace(self, streams=200, seconds=0.2, senders=16, users=10_000)
 
 
 class Sample(msgspec.Struct):
@@ -74,13 +73,7 @@ def run(options: Options, course: Course) -> Report:
         course.done(f"router's map: {options.users:,} users")
         with child("map_memory", str(options.users), cores.server) as process:
             results = Results(samples, process.hear(MapMemory))
-    return Report(
-        benchmark="memory",
-        options=options,
-        notices=course.notices,
-        results=results,
-        sections=_sections(results, options),
-    )
+    return Report(results=results, sections=_sections(results, options))
 
 
 def _sample(
@@ -106,33 +99,28 @@ def _sample(
 
 
 def _sections(results: Results, options: Options) -> list[Section]:
-    columns = (
-        "server", "streams", "processes", "empty", "open", "bytes a stream", "after messages",
-        "messages",
-    )  # fmt: skip
-    servers = [
-        (
-            sample.contestant,
-            sample.path + "…",
-            len(sample.opened),
-            f"{sum(sample.empty) / 2**20:.1f} MB",
-            f"{sum(sample.opened) / 2**20:.1f} MB",
-            f"{sample.bytes_a_stream:,.0f}",
-            f"{sum(sample.used) / 2**20:.1f} MB",
-            sample.messages,
-        )
-        for sample in results.samples
-    ]
-    users, memory = results.map.users, results.map.bytes
-    each = memory / users
-    row = (
-        f"{users:,}", f"{memory / 2**20:.0f} MB", f"{each:.0f}", f"<= {MAP_BUDGET}",
-        verdict(each <= MAP_BUDGET),
-    )  # fmt: skip
+    servers = table(
+        results.samples,
+        {
+            "server": lambda it: it.contestant,
+            "streams": lambda it: f"{it.path}…",
+            "processes": lambda it: len(it.opened),
+            "empty": lambda it: f"{sum(it.empty) / 2**20:.1f} MB",
+            "open": lambda it: f"{sum(it.opened) / 2**20:.1f} MB",
+            "bytes a stream": lambda it: f"{it.bytes_a_stream:,.0f}",
+            "after messages": lambda it: f"{sum(it.used) / 2**20:.1f} MB",
+            "messages": lambda it: it.messages,
+        },
+    )
+    users = table(
+        [results.map],
+        {
+            "users": lambda it: it.users,
+            "memory": lambda it: f"{it.bytes / 2**20:.0f} MB",
+            "bytes a user": lambda it: f"{it.bytes / it.users:.0f}",
+            "budget": lambda _: f"<= {MAP_BUDGET}",
+            "verdict": lambda it: verdict(it.bytes / it.users <= MAP_BUDGET),
+        },
+    )
     title = f"Memory of all server processes (PSS), {options.streams:,} streams"
-    return [
-        Section(title, [Table(columns, servers)]),
-        Section(
-            "Router's map", [Table(("users", "memory", "bytes a user", "budget", "verdict"), [row])]
-        ),
-    ]
+    return [Section(title, [servers]), Section("Router's map", [users])]

@@ -13,7 +13,7 @@ Every message is counted for its user by who sends and by who gets it.
 """
 
 from statistics import fmean
-from typing import Annotated, Self
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -36,6 +36,17 @@ FEW = 50_000
 class Options(options.Options, frozen=True, kw_only=True):
     """Of `million`; times in seconds, but `minutes`."""
 
+    QUICK: ClassVar = {
+        "connections": 1_000,
+        "rate": 1_000.0,
+        "minutes": 2.0 / 60,
+        "growth_seconds": 1.0,
+        "peer_connections": 500,
+        "peer_seconds": 1.0,
+        "loop_messages": 20_000,
+        "every": 0.25,
+    }
+
     connections: options.Connections = 0
     rate: options.Rate = 10_000.0
     minutes: options.Minutes = 5.0
@@ -51,19 +62,6 @@ class Options(options.Options, frozen=True, kw_only=True):
     every: float = 5.0
     """Between two readings of memory: of more than a hundred processes each takes a while."""
 
-    def quick(self) -> Self:
-        return msgspec.structs.replace(
-            self,
-            connections=self.connections or 1_000,
-            rate=min(self.rate, 1_000.0),
-            minutes=min(self.minutes, 2.0 / 60),
-            growth_seconds=1.0,
-            peer_connections=500,
-            peer_seconds=1.0,
-            loop_messages=20_000,
-            every=0.25,
-        )
-
 
 def sized(options: Options, bounds: list[capacity.Bound]) -> Options:
     """With as many connections as the machine can hold, if they aren't given.
@@ -74,33 +72,6 @@ def sized(options: Options, bounds: list[capacity.Bound]) -> Options:
     capacity.check(connections, bounds)
     every = min(options.every, 1.0) if connections <= FEW else options.every
     return msgspec.structs.replace(options, connections=connections, every=every)
-
-
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures that matter, for programs. Sizes in bytes, durations of messages in ms."""
-
-    connections: int
-    seconds_to_connect: float
-    user_bytes_a_connection: float
-    """Of all server processes, divided by the connections."""
-    user_bytes_a_connection_more: float
-    """What came with the connections, divided by them."""
-    kernel_bytes_a_socket: float
-    messages: int
-    rate: float
-    latency_p50: float
-    latency_p99: float
-    latency_max: float
-    cpu_us_a_message: float
-    each_rate: float
-    each_ratio: float
-    each_cpu_ratio: float
-    seconds_to_return: float
-    refused: int
-    lost: int
-    doubled: int
-    violations: int
-    streams_closed: int
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,49 +121,30 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
         """All in which Encke had to deliver."""
         return [*(step.sending for step in self.steps), self.each, self.each_again]
 
-    def summary(self) -> Summary:
-        """The figures that matter; the faults are those of all of Encke's sizes."""
-        run, opening = self.run, self.run.opening
-        return Summary(
-            connections=opening.streams,
-            seconds_to_connect=opening.seconds,
-            user_bytes_a_connection=opening.bytes_a_stream,
-            user_bytes_a_connection_more=opening.growth_a_stream,
-            kernel_bytes_a_socket=opening.kernel.bytes_a_socket,
-            messages=run.sending.messages,
-            rate=run.sending.rate,
-            latency_p50=run.seen.latency.p50,
-            latency_p99=run.seen.latency.p99,
-            latency_max=run.seen.latency.max,
-            cpu_us_a_message=run.sending.server_us,
-            each_rate=self.each.delivery_rate,
-            each_ratio=self.each_ratio,
-            each_cpu_ratio=self.each_cpu_ratio,
-            seconds_to_return=self.returned.seconds_logged_in or self.returned.seconds,
-            refused=sum(it.refused for it in self.sendings),
-            lost=sum(it.wrong.lost for it in self.sendings),
-            doubled=sum(it.wrong.doubled for it in self.sendings),
-            violations=sum(step.seen.violations for step in self.steps),
-            streams_closed=sum(step.seen.closed for step in self.steps),
-        )
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """The results, and all samples of all servers with each process, for log and graph."""
-
-    results: Results
-    summary: Summary
-    samples: list[Sample]
+    @property
+    def seconds_to_return(self) -> float:
+        """Until all were logged in again, or, if that isn't known, had their head."""
+        return self.returned.seconds_logged_in or self.returned.seconds
 
     @property
-    def faulty(self) -> bool:
-        """Whether a message was refused, lost, doubled, not the next one; a stream was closed."""
-        it = self.summary
-        return any((it.refused, it.lost, it.doubled, it.violations, it.streams_closed))
+    def faults(self) -> dict[str, int]:
+        """What must not be, with any number of streams: how often it was."""
+        return {
+            "messages refused": sum(it.refused for it in self.sendings),
+            "messages lost": sum(it.wrong.lost for it in self.sendings),
+            "messages doubled": sum(it.wrong.doubled for it in self.sendings),
+            "messages out of order": sum(step.seen.violations for step in self.steps),
+            "streams closed": sum(step.seen.closed for step in self.steps),
+        }
 
 
-def measure(options: Options, bounds: list[capacity.Bound], course: Course) -> Outcome:
-    """Raises BenchError if a step can't be carried out."""
+def measure(
+    options: Options, bounds: list[capacity.Bound], course: Course
+) -> tuple[Results, list[Sample]]:
+    """The results, and all samples of all servers with each process, for log and graph.
+
+    Raises BenchError if a step can't be carried out.
+    """
     sizes = growth.sizes(options.connections) if options.growth else []
     steps = [_step(size, options, course) for size in sizes]
     results, samples = _main(options, bounds, course)
@@ -203,7 +155,7 @@ def measure(options: Options, bounds: list[capacity.Bound], course: Course) -> O
         nchan=nchan,
         timeline=without_processes(samples + beside_it),
     )
-    return Outcome(done, done.summary(), samples + beside_it)
+    return done, samples + beside_it
 
 
 def _step(streams: int, options: Options, course: Course) -> Step:

@@ -1,16 +1,16 @@
 """The report of ``python -m bench million``: budgets, tables, graphs."""
 
-from collections.abc import Iterator, Sequence
-
-import msgspec
+from collections.abc import Callable, Iterator, Sequence
 
 from encke.tools.doctor import read_machine
+from encke.tools.watch import Sample
 
 from . import capacity, graphs, growth
 from .beside import Measured
 from .course import Course
 from .growth import Growth, Step
-from .million import NAME, Options, Outcome, Results, Summary, measure, sized
+from .loop import beside_loops
+from .million import NAME, Options, Results, measure, sized
 from .report import (
     Block,
     Budget,
@@ -21,6 +21,7 @@ from .report import (
     facts,
     none,
     show_table,
+    table,
     warned,
 )
 from .stage import LINGER, Return, Sending
@@ -67,13 +68,6 @@ _METHOD = (
 )
 
 
-class Figures(msgspec.Struct, frozen=True):
-    """What results.json holds of the measurement."""
-
-    summary: Summary
-    measured: Results
-
-
 def run(options: Options, course: Course) -> Report:
     """A million users' streams on this machine: memory, messages, return; and a report.
 
@@ -88,70 +82,59 @@ def run(options: Options, course: Course) -> Report:
     title = f"{options.connections:,} streams, both ends on this machine, which allows"
     rows = [(bound.what, bound.allows, bound.why) for bound in bounds]
     show_table(title, Table(("by", "streams", "since there are"), rows))
-    outcome = measure(options, bounds, course)
-    return report(outcome, options, course.notices)
-
-
-def report(outcome: Outcome, options: Options, notices: list[str]) -> Report:
-    """What was found."""
-    results, summary = outcome.results, outcome.summary
-    title = f"{summary.connections:,} streams on one machine"
-    own = [it for it in outcome.samples if it.source == NAME]
+    results, samples = measure(options, bounds, course)
+    title = f"{results.run.streams:,} streams on one machine"
+    own = [it for it in samples if it.source == NAME]
     wrong = "A message was lost, doubled or out of order, or a stream closed."
     return Report(
-        benchmark="million",
         title=title,
-        summary=_summary(results, summary),
+        summary=_summary(results),
         options=options,
-        notices=notices,
-        results=Figures(summary, results),
-        budgets=list(budgets(results, summary, options)),
+        results=results,
+        budgets=list(budgets(results, options)),
         sections=[
             Section("Opening", [_opening(results), _kernel(results)]),
             Section("Over time", [graphs.over_time("million", own, title)]),
             Section("Messages", _messages(results)),
             Section("Cut off, and back", [_returned(results.returned)]),
             Section("Growth", _growth(results.steps)),
-            *([Section("Beside nchan", _nchan(outcome, results.nchan))] if results.nchan else []),
+            *_nchan(results, samples),
             Section("How it was measured", [*_METHOD, *_method(results), *warned(results.log)]),
         ],
-        log=outcome.samples,
-        fault=wrong if outcome.faulty else "",
+        log=samples,
+        fault=wrong if any(results.faults.values()) else "",
     )
 
 
-def budgets(results: Results, summary: Summary, options: Options) -> Iterator[Budget]:
+def budgets(results: Results, options: Options) -> Iterator[Budget]:
     """What was promised, and what was found."""
+    opening, sending = results.run.opening, results.run.sending
     full = (
-        summary.connections >= FULL.connections
+        opening.streams >= FULL.connections
         and options.rate >= FULL.rate
         and options.minutes >= FULL.minutes
     )
-    opened = f"{summary.connections:,} streams opened and logged in"
-    yield at_most(opened, summary.seconds_to_connect, CONNECT_BUDGET, "{:.1f} s", judged=full)
-    what, memory = "user space a connection, all server processes", summary.user_bytes_a_connection
+    opened = f"{opening.streams:,} streams opened and logged in"
+    yield at_most(opened, opening.seconds, CONNECT_BUDGET, "{:.1f} s", judged=full)
+    what, memory = "user space a connection, all server processes", opening.bytes_a_stream
     yield at_most(what, memory, MEMORY_BUDGET, "{:,.0f} bytes", judged=full)
     yield Budget(
         "messages to random users",
-        f"{summary.rate:,.0f}/s for {results.run.sending.seconds:,.0f} s",
+        f"{sending.rate:,.0f}/s for {sending.seconds:,.0f} s",
         f">= {FULL.rate:,.0f}/s for {FULL.minutes * 60:,.0f} s",
-        summary.rate >= FULL.rate if full else None,
+        sending.rate >= FULL.rate if full else None,
     )
-    p99 = summary.latency_p99
+    p99 = results.run.seen.latency.p99
     yield at_most("their latency, p99", p99, P99_BUDGET, "{:,.1f} ms", judged=full)
-    yield none("messages refused", summary.refused)
-    yield none("messages lost", summary.lost)
-    yield none("messages doubled", summary.doubled)
-    yield none("messages out of order", summary.violations)
-    yield none("streams closed", summary.streams_closed)
+    yield from (none(what, found) for what, found in results.faults.items())
     yield Budget(
         "a message to each user : C write loop",
-        f"{summary.each_ratio:.2f} by the clock, {summary.each_cpu_ratio:.2f} by the server's CPU "
+        f"{results.each_ratio:.2f} by the clock, {results.each_cpu_ratio:.2f} by the server's CPU "
         "time",
         f">= {EACH_BUDGET}",
-        summary.each_ratio >= EACH_BUDGET if full and results.loops else None,
+        results.each_ratio >= EACH_BUDGET if full and results.loops else None,
     )
-    back = summary.seconds_to_return
+    back = results.seconds_to_return
     yield at_most("all cut off, and logged in again", back, RETURN_BUDGET, "{:.1f} s", judged=full)
     yield none("processes that died of it", ", ".join(results.returned.died))
     worst = max(growth.growths(results.steps), key=lambda it: it.factor, default=None)
@@ -168,18 +151,18 @@ def _said(found: Growth) -> str:
     return f"{found.quantity}, {found.fewer:,} to {found.more:,}"
 
 
-def _summary(results: Results, summary: Summary) -> str:
-    latency = results.run.seen.latency
+def _summary(results: Results) -> str:
+    opening, sending, latency = results.run.opening, results.run.sending, results.run.seen.latency
     return (
-        f"{summary.connections:,} clients opened a stream each, within "
-        f"{summary.seconds_to_connect:.1f} s, server and clients on the same machine. The server "
-        f"took **{summary.user_bytes_a_connection:,.0f} bytes of user space a connection**, the "
-        f"kernel {summary.kernel_bytes_a_socket:,.0f} bytes a socket. "
-        f"{summary.messages:,} messages to random users, {summary.rate:,.0f} a second, took "
-        f"{latency.p50:.1f} ms (p50), {latency.p99:.1f} ms (p99), {latency.max:,.0f} ms at most; "
-        f"{summary.lost:,} were lost, {summary.doubled:,} came twice. Each user got a message of "
-        f"their own at {summary.each_rate:,.0f} a second. Cut off all at once, the clients were "
-        f"back after {summary.seconds_to_return:.1f} s."
+        f"{opening.streams:,} clients opened a stream each, within {opening.seconds:.1f} s, server "
+        f"and clients on the same machine. The server took **{opening.bytes_a_stream:,.0f} bytes "
+        f"of user space a connection**, the kernel {opening.kernel.bytes_a_socket:,.0f} bytes a "
+        f"socket. {sending.messages:,} messages to random users, {sending.rate:,.0f} a second, "
+        f"took {latency.p50:.1f} ms (p50), {latency.p99:.1f} ms (p99), {latency.max:,.0f} ms at "
+        f"most; {results.faults['messages lost']:,} were lost, "
+        f"{results.faults['messages doubled']:,} came twice. Each user got a message of their own "
+        f"at {results.each.delivery_rate:,.0f} a second. Cut off all at once, the clients were "
+        f"back after {results.seconds_to_return:.1f} s."
     )
 
 
@@ -231,14 +214,11 @@ def _messages(results: Results) -> list[Block]:
     columns = ("", "to random users", "to each", "to each again")
     blocks: list[Block] = [Table(columns, list(_rows(sendings)))]
     if results.loops:
-        rows = [("Encke, to each", f"{each.delivery_rate:,.0f}", f"{each.server_us:.1f} µs", "")]
-        for when, it in zip(("before", "after"), results.loops, strict=True):
-            # too few messages to tell: ?
-            cpu = f"{it.us / each.server_us:.2f}" if each.server_us else "?"
-            ratio = f"{each.delivery_rate / it.rate:.2f}, {cpu}"
-            name = f"C write loop to {it.streams:,}, {when}"
-            rows.append((name, f"{it.rate:,.0f}", f"{it.us:.1f} µs", ratio))
-        blocks.append(Table(("", "messages/s", "CPU a message", "Encke : it, clock, CPU"), rows))
+        named = {
+            f"C write loop to {it.streams:,}, {when}": it
+            for when, it in zip(("before", "after"), results.loops, strict=True)
+        }
+        blocks.append(beside_loops("Encke, to each", each, named))
     title = f"From sending to arrival, {results.run.streams:,} streams"
     return [*blocks, *graphs.latencies("latency", results.run.seen.latency, title)]
 
@@ -276,39 +256,37 @@ def _returned(it: Return) -> Table:
 
 
 def _growth(steps: Sequence[Step]) -> list[Block]:
-    columns = (
-        "streams", "processes", "until open", "server", "a stream", "came with it",
-        "kernel, a socket",
-    )  # fmt: skip
-    memory = [
-        (
-            f"{it.streams:,}",
-            len(it.opened),
-            f"{it.seconds:.1f} s",
-            f"{it.memory / 1e6:.1f} MB",
-            f"{it.bytes_a_stream:,.0f}",
-            f"{it.growth_a_stream:,.0f}",
-            f"{it.kernel.bytes_a_socket:,.0f}",
-        )
-        for it in (step.opening for step in steps)
-    ]
-    messages = [
-        (
-            f"{step.streams:,}",
-            f"{step.sending.rate:,.0f}",
-            f"{step.sending.server_us:.1f} µs",
-            *(f"{value:.1f} ms" for value in (latency.p50, latency.p99, latency.max)),
-        )
-        for step, latency in ((step, step.seen.latency) for step in steps)
-    ]
-    blocks: list[Block] = [
-        Table(columns, memory),
-        Table(("streams", "messages/s", "CPU a message", "p50", "p99", "max"), messages),
-    ]
+    memory = table(
+        (step.opening for step in steps),
+        {
+            "streams": lambda it: it.streams,
+            "processes": lambda it: len(it.opened),
+            "until open": lambda it: f"{it.seconds:.1f} s",
+            "server": lambda it: f"{it.memory / 1e6:.1f} MB",
+            "a stream": lambda it: f"{it.bytes_a_stream:,.0f}",
+            "came with it": lambda it: f"{it.growth_a_stream:,.0f}",
+            "kernel, a socket": lambda it: f"{it.kernel.bytes_a_socket:,.0f}",
+        },
+    )
+    messages = table(
+        steps,
+        {
+            "streams": lambda it: it.streams,
+            "messages/s": lambda it: f"{it.sending.rate:,.0f}",
+            "CPU a message": lambda it: f"{it.sending.server_us:.1f} µs",
+            "p50": lambda it: f"{it.seen.latency.p50:.1f} ms",
+            "p99": lambda it: f"{it.seen.latency.p99:.1f} ms",
+            "max": lambda it: f"{it.seen.latency.max:.1f} ms",
+        },
+    )
+    blocks: list[Block] = [memory, messages]
     if len(steps) > 1:
-        named = [
-            (it.quantity, it.fewer, it.more, f"{it.factor:.2f}") for it in growth.growths(steps)
-        ]
+        columns: dict[str, Callable[[Growth], str | int]] = {
+            "": lambda it: it.quantity,
+            "from streams": lambda it: it.fewer,
+            "to": lambda it: it.more,
+            "factor": lambda it: f"{it.factor:.2f}",
+        }
         blocks += [
             (
                 "How much faster than the connections a quantity has grown from one size to the "
@@ -316,17 +294,20 @@ def _growth(steps: Sequence[Step]) -> list[Block]:
                 f"kernel's memory is compared from {growth.ENOUGH_SOCKETS:,} sockets on: with "
                 "fewer, what its slabs have in reserve is more than what the sockets take."
             ),
-            Table(("", "from streams", "to", "factor"), named),
+            table(growth.growths(steps), columns),
             graphs.growth(steps, "From few streams to many"),
         ]
     return blocks
 
 
-def _nchan(outcome: Outcome, nchan: Measured) -> list[Block]:
-    rows = list(_compared(outcome.results.run, outcome.results.returned, nchan))
+def _nchan(results: Results, samples: Sequence[Sample]) -> list[Section]:
+    if (nchan := results.nchan) is None:
+        return []
+    rows = list(_compared(results.run, results.returned, nchan))
     title, caption = "Encke and nchan", "Encke and nchan in the same axes."
-    drawn = graphs.over_time("beside", outcome.samples, title, caption, aligned=True)
-    return [Table(("", "Encke", "nchan, one worker"), rows), _NCHAN, drawn]
+    drawn = graphs.over_time("beside", samples, title, caption, aligned=True)
+    compared = Table(("", "Encke", "nchan, one worker"), rows)
+    return [Section("Beside nchan", [compared, _NCHAN, drawn])]
 
 
 def _compared(run: Step, returned: Return, nchan: Measured) -> Iterator[tuple[str, ...]]:

@@ -3,8 +3,8 @@
 A field with a Meta is an option of the command line, and msgspec checks what is given for it.
 """
 
-from collections.abc import Iterator
-from typing import Annotated, Self, get_args
+from collections.abc import Iterator, Mapping
+from typing import Annotated, ClassVar, Self, get_args
 
 import msgspec
 from msgspec import Meta
@@ -23,9 +23,13 @@ Connections = Annotated[
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The options of a benchmark."""
 
-    def quick(self) -> Self:
-        """The same as a smoke run of some seconds."""
-        return self
+    QUICK: ClassVar[Mapping[str, object]] = {}
+    """Those of a smoke run of some seconds, if they aren't given."""
+
+    @classmethod
+    def quick(cls) -> Self:
+        """Of a smoke run."""
+        return msgspec.convert(cls.QUICK, cls)
 
 
 def flags(kind: type[Options]) -> Iterator[tuple[FieldInfo, Meta]]:

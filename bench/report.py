@@ -16,9 +16,10 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from rich import box
@@ -49,6 +50,7 @@ LOGGED = 2_000
 console = Console(width=None if sys.stdout.isatty() else 100)  # in a log: as wide as our tables
 
 Cell = str | int
+T = TypeVar("T")
 
 
 class Budget(msgspec.Struct, frozen=True):
@@ -86,13 +88,14 @@ class Section(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a benchmark has found; `options` and `results` are its own structs."""
+    """What a benchmark has found; `results` is its own struct. Its name, options and notices
+    are filled in by who has it run."""
 
-    benchmark: str
+    benchmark: str = ""
     title: str = ""
     summary: str = ""
     """Paragraphs of Markdown."""
-    options: msgspec.Struct
+    options: msgspec.Struct | None = None
     notices: list[str] = []
     """What was left out, and why."""
     results: msgspec.Struct
@@ -112,7 +115,7 @@ class Kept(msgspec.Struct):
     benchmark: str
     machine: Machine
     command: str
-    options: msgspec.Struct
+    options: msgspec.Struct | None
     notices: list[str]
     budgets: list[Budget]
     results: msgspec.Struct
@@ -133,6 +136,11 @@ def none(what: str, found: object) -> Budget:
     """There must be none of it."""
     said = f"{found:,}" if isinstance(found, int) else str(found)
     return Budget(what, said if found else "0", "0", not found)
+
+
+def table(items: Iterable[T], columns: Mapping[str, Callable[[T], Cell]]) -> Table:
+    """A row for each of `items`: what each of the columns makes of it."""
+    return Table(list(columns), [[of(it) for of in columns.values()] for it in items])
 
 
 def facts(*rows: Sequence[Cell], of: Sequence[str] = ("", "")) -> Table:
@@ -264,7 +272,7 @@ def markdown(report: Report, machine: Machine) -> str:
     for section in report.sections:
         parts.append(f"## {section.title}")
         parts.extend(map(_block, section.blocks))
-    options = msgspec.structs.asdict(report.options).items()
+    options = msgspec.structs.asdict(report.options).items() if report.options else ()
     parts += ["## Options", grid(Table(("option", "value"), [(k, f"`{v}`") for k, v in options]))]
     return "\n\n".join(part for part in parts if part) + "\n"
 

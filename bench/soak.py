@@ -14,7 +14,7 @@ time the node must return to what is left.
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from typing import Annotated, Self
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -56,6 +56,16 @@ Sender = AbstractContextManager[Tool[Generated]]
 class Options(options.Options, frozen=True, kw_only=True):
     """Of `soak`."""
 
+    QUICK: ClassVar = {
+        "minutes": 0.15,
+        "messages": 45_000,
+        "logins": 450,
+        "streams": 200,
+        "posts": 50.0,
+        "every": 0.4,
+        "questions": 200,
+    }
+
     minutes: Annotated[float, Meta(ge=0.05, description="How long messages are sent.")] = 60.0
     messages: Annotated[int, Meta(ge=1, description="Messages in that time.")] = DAY
     logins: Annotated[int, Meta(ge=1, description="Logins in that time, and as many logouts.")] = (
@@ -71,18 +81,6 @@ class Options(options.Options, frozen=True, kw_only=True):
     """Seconds between two readings of the node."""
     questions: int = 2000
     """To the control port, first: it's asked so rarely that it would warm up for hours."""
-
-    def quick(self) -> Self:
-        return msgspec.structs.replace(
-            self,
-            minutes=0.15,
-            messages=45_000,
-            logins=450,
-            streams=200,
-            posts=50.0,
-            every=0.4,
-            questions=200,
-        )
 
     @property
     def seconds(self) -> float:
@@ -161,14 +159,6 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
         return DAY / max(1, self.sent) * self.seconds / 3600
 
 
-class Run(msgspec.Struct, frozen=True):
-    """What the report is made of."""
-
-    results: Results
-    samples: list[Sample]
-    history: History
-
-
 def check(options: Options) -> None:
     """Raises BadSettings if this can't be done."""
     if options.posts * options.seconds >= options.messages:
@@ -178,7 +168,7 @@ def check(options: Options) -> None:
         )
 
 
-def measure(options: Options, course: Course) -> Run:
+def measure(options: Options, course: Course) -> tuple[Results, list[Sample], History]:
     """Raises BenchError if it can't be done at all, BadSettings for the options.
 
     Faults of the server raise nothing: they're found in the results.
@@ -199,7 +189,7 @@ class _Soak:
         self._control = ControlPort(server.control_url)
         self._history = History(server)
 
-    def run(self) -> Run:
+    def run(self) -> tuple[Results, list[Sample], History]:
         server, options = self._server, self._options
         for _ in range(options.questions):
             self._control.read()
@@ -236,7 +226,7 @@ class _Soak:
             slow_clients=state.slow_clients,
         )
         warm = Mark(judged[0], "the warm-up ends")
-        return Run(results, noted(samples, [warm]), self._history)
+        return results, noted(samples, [warm]), self._history
 
     # the load
 

@@ -1,13 +1,13 @@
 """The report of ``python -m bench soak``: is it flat?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from encke.tools.watch import Sample
 
 from . import graphs
 from .course import Course
-from .report import Block, Budget, Report, Section, Table, facts, none
-from .soak import ABSENT, DAY, Options, Results, Run, measure
+from .report import Block, Budget, Report, Section, Table, facts, none, table
+from .soak import ABSENT, DAY, Options, Results, measure
 from .soak_readings import FILES, OWN, PSS, WHOLE, Inventory, Track, more
 
 BEND = 0.01
@@ -49,18 +49,13 @@ def run(options: Options, course: Course) -> Report:
     Exit code 1 if a message was lost, doubled or out of order, a process died, something
     wasn't given back, or memory grew.
     """
-    return report(measure(options, course), options)
-
-
-def report(run: Run, options: Options) -> Report:
-    """What was found."""
-    results = run.results
+    results, samples, history = measure(options, course)
     caption = (
         "Memory, connections, messages and CPU, of the whole node, and of each process. "
         "Mark 1: the warm-up ends; slopes are of what follows."
     )
     memory: list[Block] = [
-        graphs.over_time("soak", run.samples, _title(results), caption),
+        graphs.over_time("soak", samples, _title(results), caption),
         SHARED,
         _memory_of(results, OWN),
         _memory_of(results, PSS),
@@ -68,19 +63,17 @@ def report(run: Run, options: Options) -> Report:
     ]
     wrong = "A message or a process was lost, something wasn't given back, or memory grew."
     return Report(
-        benchmark="soak",
         title=_title(results),
         summary="\n\n".join([_events(results, options), _method(options), _found(results)]),
-        options=options,
         results=results,
         budgets=budgets(results, options),
         sections=[
             Section("Memory", memory),
             Section("What must not creep", [_creeping(results), _inventories(results.inventories)]),
             Section("Messages", [_messages(results, options)]),
-            Section("Costs", [_costs(results, run.samples)]),
+            Section("Costs", [_costs(results, samples)]),
         ],
-        attached={READINGS: run.history.table()},
+        attached={READINGS: history.table()},
         fault=wrong if faulty(results, options) else "",
     )
 
@@ -238,21 +231,26 @@ def verdict(track: Track, results: Results) -> str:
 
 
 def _memory_of(results: Results, quantity: str) -> Table:
-    rows = []
-    for track in results.tracks:
-        if track.quantity == quantity:
-            day, share = _day(track, results), _share(track, results)
-            rows.append(
-                (
-                    "all" if track.process == WHOLE else track.process,
-                    *(f"{kb:,.0f}" for kb in (track.lowest, track.mean, track.highest)),
-                    _slope(track),
-                    f"{day:+,.1f}" if day is not None else "-",
-                    f"{share:+.2%}" if share is not None else "-",
-                    verdict(track, results),
-                )
-            )
-    return Table((quantity, "lowest", "mean", "highest", "an hour", "a day", "of it", ""), rows)
+    columns: dict[str, Callable[[Track], str]] = {
+        quantity: lambda it: "all" if it.process == WHOLE else it.process,
+        **_RANGE,
+        "an hour": _slope,
+        "a day": lambda it: _signed(_day(it, results), "{:+,.1f}"),
+        "of it": lambda it: _signed(_share(it, results), "{:+.2%}"),
+        "": lambda it: verdict(it, results),
+    }
+    return table((it for it in results.tracks if it.quantity == quantity), columns)
+
+
+_RANGE: dict[str, Callable[[Track], str]] = {
+    "lowest": lambda it: f"{it.lowest:,.0f}",
+    "mean": lambda it: f"{it.mean:,.0f}",
+    "highest": lambda it: f"{it.highest:,.0f}",
+}
+
+
+def _signed(figure: float | None, said: str) -> str:
+    return "-" if figure is None else said.format(figure)
 
 
 def _slope(track: Track) -> str:
@@ -264,29 +262,28 @@ def _slope(track: Track) -> str:
 
 
 def _creeping(results: Results) -> Table:
-    rows = [
-        (
-            f"{it.quantity}".replace("_", " ") + ("" if it.process == WHOLE else f", {it.process}"),
-            *(f"{value:,.0f}" for value in (it.lowest, it.mean, it.highest)),
-            _slope(it),
-            "flat" if it.slope and it.slope.flat else "",
-        )
-        for it in results.tracks
-        if it.quantity not in (OWN, PSS)
-    ]
-    return Table(("", "lowest", "mean", "highest", "an hour", ""), sorted(rows))
+    def name(it: Track) -> str:
+        return it.quantity.replace("_", " ") + ("" if it.process == WHOLE else f", {it.process}")
+
+    tracks = sorted((it for it in results.tracks if it.quantity not in (OWN, PSS)), key=name)
+    flat = {" ": lambda it: "flat" if it.slope and it.slope.flat else ""}
+    return table(tracks, {"": name, **_RANGE, "an hour": _slope, **flat})
 
 
 def _inventories(seen: Sequence[Inventory]) -> Table:
-    columns = ("", "connections", "users", "logins", "logouts", FILES, "threads", OWN)
-    rows = [
-        (
-            it.when, it.connections, it.users, it.logins, it.logouts, sum(it.files.values()),
-            sum(it.threads.values()), it.memory,
-        )
-        for it in seen
-    ]  # fmt: skip
-    return Table(columns, rows)
+    return table(
+        seen,
+        {
+            "": lambda it: it.when,
+            "connections": lambda it: it.connections,
+            "users": lambda it: it.users,
+            "logins": lambda it: it.logins,
+            "logouts": lambda it: it.logouts,
+            FILES: lambda it: sum(it.files.values()),
+            "threads": lambda it: sum(it.threads.values()),
+            OWN: lambda it: it.memory,
+        },
+    )
 
 
 # ---- messages and costs ----------------------------------------------------------------

@@ -48,6 +48,10 @@ class Cost(msgspec.Struct, frozen=True):
     seconds: float
     """How long that was; other programs' starting and looking is in it."""
 
+    def share(self, *names: str) -> float:
+        """CPU seconds a second of those of these names: cores."""
+        return float(sum(getattr(self, name) for name in names)) / self.seconds
+
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
     """All streams were opened. Memory is the server's PSS by process, bytes."""

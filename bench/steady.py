@@ -12,23 +12,22 @@ that of the first, since what attackers took is kept for the next ones.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from statistics import linear_regression, median
-from typing import Annotated, Self
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
 
-from encke.tools.load.summary import Durations
-from encke.tools.watch import ControlPort, Recorder
+from encke.tools.watch import ControlPort, Recorder, Sample
 
 from . import attackers, options
-from .course import Course
-from .report import Report, Section, Table, verdict
+from .course import Course, without_processes
+from .report import Report, Section, Table, table, verdict
 from .servers.encke import ROOM, Encke
 from .servers.processes import child
-from .stage import POST, Stage
+from .stage import POST, Seen, Sending, Stage
 
 HEAD_TIMEOUT = 10.0
 """Seconds that the measured server gives a request head."""
@@ -59,6 +58,8 @@ ATTACK_BUDGET = 1.5
 class Options(options.Options, frozen=True, kw_only=True):
     """Of `steady`."""
 
+    QUICK: ClassVar = {"streams": 200, "rate": 500.0, "minutes": 0.05, "every": 0.5}
+
     streams: options.Streams = 10_000
     rate: options.Rate = 1_000.0
     minutes: Annotated[float, Meta(ge=0.01, description="Length of a phase.")] = 10.0
@@ -69,20 +70,6 @@ class Options(options.Options, frozen=True, kw_only=True):
     gateways: Annotated[int, Meta(ge=1, description="Gateways of the server.")] = 2
     senders: int = 16
     every: float = SAMPLE_EVERY
-
-    def quick(self) -> Self:
-        return msgspec.structs.replace(self, streams=200, rate=500, minutes=0.05, every=0.5)
-
-
-class Reading(msgspec.Struct):
-    """Memory at one time; bytes of PSS by pid."""
-
-    seconds: float
-    memory: dict[int, int]
-
-    @property
-    def total(self) -> int:
-        return sum(self.memory.values())
 
 
 class Growth(msgspec.Struct):
@@ -97,51 +84,32 @@ class Growth(msgspec.Struct):
     """By least squares, over what follows the first minute; None: too few readings."""
 
 
-class Faults(msgspec.Struct):
-    """What must not be; all 0 in a good run."""
-
-    lost: int
-    doubled_or_at_the_wrong_recipient: int
-    reordered_or_misnumbered: int
-    """Messages that weren't the next ones of their stream, or of their sender."""
-    refused: int
-    """Requests answered with an error, or not at all."""
-    miscounted: int
-    """How much more, or less, the answers promise than one delivery a message."""
-    closed_streams: int
-
-    def __bool__(self) -> bool:
-        return any(getattr(self, name) for name in self.__struct_fields__)
-
-
-class Outcome(msgspec.Struct):
-    """What a phase showed of its messages."""
-
-    seconds: float
-    sent: int
-    answered: int
-    received: int
-    faults: Faults
-    latency: Durations
-    lag: Durations
-    """How much later than due messages were sent: the load's own delay."""
-
-
 class Phase(msgspec.Struct):
-    """One phase. Shares are CPU seconds a second; memory in bytes."""
+    """One phase."""
 
     name: str
-    outcome: Outcome
-    server_share: float
-    load_share: float
-    other_share: float
-    """What the rest of the machine, attackers too, was busy with: large means noise."""
-    memory: list[Reading]
+    sending: Sending
+    seen: Seen
+    memory: list[Sample]
+    """Of the server."""
     growth: Growth
 
     @property
     def largest(self) -> int:
-        return max(reading.total for reading in self.memory)
+        """Bytes."""
+        return max(it.kb for it in self.memory) * 1024
+
+
+FAULTS: dict[str, Callable[[Phase], int]] = {
+    "lost": lambda it: it.sending.wrong.lost,
+    "doubled or at the wrong recipient": lambda it: it.sending.wrong.doubled,
+    "reordered or misnumbered": lambda it: it.seen.violations,
+    "refused": lambda it: it.sending.refused,
+    "miscounted": lambda it: abs(it.sending.accepted - it.sending.delivered),
+    "closed streams": lambda it: it.seen.closed,
+}
+"""What must not be; all 0 in a good run. Miscounted: how much more, or less, the answers promise
+than one delivery a message."""
 
 
 class Results(msgspec.Struct):
@@ -173,14 +141,12 @@ def run(options: Options, course: Course) -> Report:
                 _attacked(results, options, server, course, number)
     if options.attackers:
         steady, attacked = (
-            median(phase.outcome.latency.p99 for phase in results.of(name))
+            median(phase.seen.latency.p99 for phase in results.of(name))
             for name in (STEADY, ATTACKED)
         )
         results.p99_ratio = attacked / steady if steady else None
     wrong = "Not every message came once, in order, or an attacker stayed."
     return Report(
-        benchmark="steady",
-        options=options,
         results=results,
         sections=_sections(results, options),
         fault=wrong if failed(results) else "",
@@ -230,58 +196,28 @@ def _phase(name: str, options: Options, server: Encke, stage: Stage, course: Cou
         recorder.read()
     seen = stage.end()
     server.until(lambda state: not state.users, "the clients have left", 60)
-    readings = [
-        Reading(it.time - recorder.samples[0].time, {p.pid: p.kb * 1024 for p in it.processes})
-        for it in recorder.samples
-    ]
-    cost = sent.cost
-    faults = Faults(
-        lost=sent.wrong.lost,
-        doubled_or_at_the_wrong_recipient=sent.wrong.doubled,
-        reordered_or_misnumbered=seen.violations,
-        refused=sent.refused,
-        miscounted=abs(sent.accepted - sent.delivered),
-        closed_streams=seen.closed,
-    )
-    return Phase(
-        name,
-        Outcome(
-            sent.seconds,
-            sent.messages,
-            sent.accepted,
-            seen.messages,
-            faults,
-            seen.latency,
-            sent.lag,
-        ),
-        server_share=cost.server / cost.seconds,
-        load_share=(cost.flood + cost.generate) / cost.seconds,
-        other_share=cost.others / cost.seconds,
-        memory=readings,
-        growth=growth(readings),
-    )
+    samples = recorder.samples
+    return Phase(name, sent, seen, without_processes(samples), growth(samples))
 
 
-def growth(readings: list[Reading]) -> Growth:
+def growth(readings: Sequence[Sample]) -> Growth:
     """How memory grew over these readings."""
-    end = readings[-1].seconds
+    points = [(it.time - readings[0].time, it.kb) for it in readings]
+    end, _ = points[-1]
     minute = min(60.0, end / 3)
-    first = [reading.total for reading in readings if reading.seconds <= minute]
-    last = [reading.total for reading in readings if reading.seconds >= end - minute]
-    rest = [reading for reading in readings if reading.seconds >= minute]
+    first = [kb for seconds, kb in points if seconds <= minute]
+    last = [kb for seconds, kb in points if seconds >= end - minute]
+    rest = [(seconds / 60, kb) for seconds, kb in points if seconds >= minute]
     slope = None
-    if len({reading.seconds for reading in rest}) >= ENOUGH_READINGS:
-        slope, _ = linear_regression(
-            [reading.seconds / 60 for reading in rest], [reading.total / 1024 for reading in rest]
-        )
-    return Growth(median(first or last), median(last), slope)
+    if len(dict(rest)) >= ENOUGH_READINGS:
+        slope, _ = linear_regression(*zip(*rest, strict=True))
+    return Growth(median(first or last) * 1024, median(last) * 1024, slope)
 
 
 def failed(results: Results) -> bool:
     """Whether a message was lost, doubled, reordered or misdirected, or an attacker stayed."""
-    return any(phase.outcome.faults for phase in results.phases) or any(
-        attack.left for attack in results.attacks
-    )
+    wrong = any(of(phase) for phase in results.phases for of in FAULTS.values())
+    return wrong or any(attack.left for attack in results.attacks)
 
 
 # ---- tables ----------------------------------------------------------------------------
@@ -296,7 +232,7 @@ Kinds = list[list[Phase]]
 def _sections(results: Results, options: Options) -> list[Section]:
     kinds = [phases for name in (STEADY, ATTACKED) if (phases := results.of(name))]
     names = [phases[0].name for phases in kinds]
-    rows = [*_messages(kinds), *_latency(kinds), *_cost(kinds)]
+    rows = list(_rows(kinds))
     if (ratio := results.p99_ratio) is not None:
         good = verdict(ratio <= ATTACK_BUDGET)
         rows.append(("p99, attacked : steady", "", f"{ratio:.2f}", f"<= {ATTACK_BUDGET}", good))
@@ -305,64 +241,54 @@ def _sections(results: Results, options: Options) -> list[Section]:
         f"{options.streams:,} streams, {options.rate:,.0f} messages/s by POST, "
         f"{options.minutes:g} min a phase{rounds}"
     )
+    latency = Table(("up to", *names), _histogram(kinds))
     return [
         Section(title, [Table(("", *names, "budget", "verdict"), rows)]),
-        Section(
-            "Latency, POST to the client's read", [Table(("up to", *names), _histogram(kinds))]
-        ),
+        Section("Latency, POST to the client's read", [latency]),
         *([_attacks(results.attacks)] if results.attacks else []),
     ]
 
 
-def _messages(kinds: Kinds) -> Iterator[Row]:
-    outcomes = [[phase.outcome for phase in phases] for phases in kinds]
-    yield "messages sent", *(f"{sum(it.sent for it in each):,}" for each in outcomes), "", ""
-    yield (
-        "messages that came",
-        *(f"{sum(it.received for it in each):,}" for each in outcomes),
-        "",
-        "",
-    )
-    for fault in Faults.__struct_fields__:
-        found = [sum(int(getattr(it.faults, fault)) for it in each) for each in outcomes]
-        yield fault.replace("_", " "), *(f"{n:,}" for n in found), "0", verdict(not any(found))
+def _rows(kinds: Kinds) -> Iterator[Row]:
+    def row(
+        name: str,
+        said: str,
+        of: Callable[[Phase], float],
+        limit: str = "",
+        good: bool | None = None,
+        whole: Callable[[Iterator[float]], float] = median,
+    ) -> Row:
+        figures = (said.format(whole(map(of, phases))) for phases in kinds)
+        return name, *figures, limit, "" if good is None else verdict(good)
 
-
-def _latency(kinds: Kinds) -> Iterator[Row]:
-    def each(of: Callable[[Outcome], float]) -> list[str]:
-        return [f"{median(of(phase.outcome) for phase in phases):.2f} ms" for phases in kinds]
-
-    p99s = [[phase.outcome.latency.p99 for phase in phases] for phases in kinds]
-    good = verdict(all(median(p99) <= P99_BUDGET_MS for p99 in p99s))
-    yield "latency p50", *each(lambda it: it.latency.p50), "", ""
-    yield "latency p99", *each(lambda it: it.latency.p99), f"<= {P99_BUDGET_MS:g} ms", good
+    yield row("messages sent", "{:,}", lambda it: it.sending.messages, whole=sum)
+    yield row("messages that came", "{:,}", lambda it: it.seen.messages, whole=sum)
+    for fault, of in FAULTS.items():
+        good = not any(of(phase) for phases in kinds for phase in phases)
+        yield row(fault, "{:,}", of, "0", good, whole=sum)
+    p99s = [[phase.seen.latency.p99 for phase in phases] for phases in kinds]
+    fast = all(median(p99) <= P99_BUDGET_MS for p99 in p99s)
+    most = f"<= {P99_BUDGET_MS:g} ms"
+    yield row("latency p50", "{:.2f} ms", lambda it: it.seen.latency.p50)
+    yield row("latency p99", "{:.2f} ms", lambda it: it.seen.latency.p99, most, fast)
     if len(p99s[0]) > 1:
         yield "  of each phase", *(", ".join(f"{it:.2f}" for it in p99) for p99 in p99s), "", ""
-    yield "latency p99.9", *each(lambda it: it.latency.p999), "", ""
-    yield "latency max", *each(lambda it: it.latency.max), "", ""
-    yield "load's own lag p99", *each(lambda it: it.lag.p99), "", ""
-
-
-def _cost(kinds: Kinds) -> Iterator[Row]:
-    def shares(of: Callable[[Phase], float]) -> list[str]:
-        return [f"{median(map(of, phases)):.1%}" for phases in kinds]
-
-    largest = [phases[0].largest / 2**20 for phases in kinds]
-    growths = [phases[0].growth for phases in kinds]
-    small = verdict(largest[0] <= MEMORY_BUDGET_MB)
-    flat = verdict(growths[0].last_minute <= growths[0].first_minute * (1 + GROWTH_BUDGET))
-    yield "server's CPU", *shares(lambda it: it.server_share), "", ""
-    yield "load's CPU", *shares(lambda it: it.load_share), "", ""
-    yield "others' CPU", *shares(lambda it: it.other_share), "", ""
+    yield row("latency p99.9", "{:.2f} ms", lambda it: it.seen.latency.p999)
+    yield row("latency max", "{:.2f} ms", lambda it: it.seen.latency.max)
+    yield row("load's own lag p99", "{:.2f} ms", lambda it: it.sending.lag.p99)
+    yield row("server's CPU", "{:.1%}", lambda it: it.sending.cost.share("server"))
+    yield row("load's CPU", "{:.1%}", lambda it: it.sending.cost.share("flood", "generate"))
+    yield row("others' CPU", "{:.1%}", lambda it: it.sending.cost.share("others"))
+    first = kinds[0][0]
+    small = first.largest / 2**20 <= MEMORY_BUDGET_MB
+    flat = first.growth.last_minute <= first.growth.first_minute * (1 + GROWTH_BUDGET)
     most = f"<= {MEMORY_BUDGET_MB:g} MB"
-    yield "memory, at most", *(f"{it:.1f} MB" for it in largest), most, small
-    firsts, lasts = (
-        [f"{size / 2**20:.2f} MB" for size in sizes]
-        for sizes in zip(*((it.first_minute, it.last_minute) for it in growths), strict=True)
-    )
-    yield "first minute, median", *firsts, "", ""
-    yield "last minute, median", *lasts, f"<= {GROWTH_BUDGET:.0%} more", flat
-    slopes = (it.slope_kb_a_minute for it in growths)
+    yield row("memory, at most", "{:.1f} MB", lambda it: it.largest / 2**20, most, small, next)
+    size = "{:.2f} MB"
+    yield row("first minute, median", size, lambda it: it.growth.first_minute / 2**20, whole=next)
+    more, last = f"<= {GROWTH_BUDGET:.0%} more", "last minute, median"
+    yield row(last, size, lambda it: it.growth.last_minute / 2**20, more, flat, next)
+    slopes = (phases[0].growth.slope_kb_a_minute for phases in kinds)
     told = ("-" if slope is None else f"{slope:+.1f} KB/min" for slope in slopes)
     yield "slope after the first", *told, "", ""
 
@@ -370,7 +296,7 @@ def _cost(kinds: Kinds) -> Iterator[Row]:
 def _histogram(kinds: Kinds) -> list[Row]:
     steps = [dict[float, int]() for _ in kinds]
     for found, phases in zip(steps, kinds, strict=True):
-        for bound, count in (it for phase in phases for it in phase.outcome.latency.histogram):
+        for bound, count in (it for phase in phases for it in phase.seen.latency.histogram):
             found[bound] = found.get(bound, 0) + count
     totals = [max(1, sum(found.values())) for found in steps]
     return [
@@ -386,19 +312,18 @@ def _histogram(kinds: Kinds) -> list[Row]:
 
 
 def _attacks(attacks: list[attackers.Outcome]) -> Section:
-    columns = (
-        "opened", "at the same time", f"gone within {HEAD_TIMEOUT + GRACE:g} s", "gone later",
-        "left", "longest stay", "could not connect",
-    )  # fmt: skip
-    rows = [
-        (
-            f"{it.opened:,}", it.held_at_most, it.gone_in_time, it.gone - it.gone_in_time, it.left,
-            f"{it.longest:.1f} s", it.failed,
-        )
-        for it in attacks
-    ]  # fmt: skip
+    limit = HEAD_TIMEOUT + GRACE
+    columns: dict[str, Callable[[attackers.Outcome], str | int]] = {
+        "opened": lambda it: it.opened,
+        "at the same time": lambda it: it.held_at_most,
+        f"gone within {limit:g} s": lambda it: it.gone_in_time,
+        "gone later": lambda it: it.gone - it.gone_in_time,
+        "left": lambda it: it.left,
+        "longest stay": lambda it: f"{it.longest:.1f} s",
+        "could not connect": lambda it: it.failed,
+    }
     title = (
         f"Attackers: a request head, one byte each {attackers.PAUSE:g} s; "
         f"the limit is {HEAD_TIMEOUT:g} s"
     )
-    return Section(title, [Table(columns, rows)])
+    return Section(title, [table(attacks, columns)])

@@ -5,8 +5,7 @@
         with generate(url, "--rate", "1000", "--duration", "60") as sender:
             last = sender.result(90)
 
-Settings of ours (ENCKE_*) are left out. What a tool says is read by a thread as it comes, so
-that it never waits for us. It's ended when its block is left, however it's left.
+Settings of ours (ENCKE_*) are left out. A tool is ended when its block is left, however it's left.
 """
 
 import queue
@@ -14,19 +13,16 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import IO, Generic, TypeVar
 
-import msgspec
-
 from encke.tools.flood.teller import Figures as Flooded
 from encke.tools.generate.teller import Figures as Generated
 
 from .servers.encke import environment_of_ours
-from .servers.processes import BenchError, NotInTime, running
+from .servers.processes import NotInTime, Talker, running
 
 __all__ = ["F", "Flooded", "Generated", "Tool", "flood", "generate"]
 
@@ -39,22 +35,17 @@ NEVER = 3600.0
 """Seconds between two lines: what is told costs time, since each process's memory is read."""
 
 
-class Tool(Generic[F]):
+class Tool(Talker, Generic[F]):
     """A running ``encke flood --json`` or ``encke generate --json``."""
 
     def __init__(
         self, process: "subprocess.Popen[bytes]", kind: type[F], name: str, complaints: IO[bytes]
     ) -> None:
-        self.process = process
-        self.pid = process.pid
+        self._complaints = complaints
+        self._kind: type[F] = kind
         self.last: F | None = None
         """What it has said last, of what was waited for."""
-        self._name = name
-        self._complaints = complaints
-        self._decoder: msgspec.json.Decoder[F] = msgspec.json.Decoder(kind)
-        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._read, name=name, daemon=True)
-        self._thread.start()
+        super().__init__(process, name)
 
     def until(self, condition: Callable[[F], bool], seconds: float = PATIENCE) -> F:
         """The first that it says that fulfils `condition`.
@@ -64,19 +55,12 @@ class Tool(Generic[F]):
         give_up = time.monotonic() + seconds
         while True:
             try:
-                line = self._lines.get(timeout=max(0.0, give_up - time.monotonic()))
+                self.last = self.hear(self._kind, give_up - time.monotonic())
             except queue.Empty:
                 last = f"said last: {self.last.event}" if self.last else "said nothing"
                 raise NotInTime(
                     f"{self._name} took longer than {seconds:g} s; {last}. {self.complaints}"
                 ) from None
-            if not line:
-                self._lines.put(line)  # for who asks again
-                raise BenchError(f"{self._name} has ended before its time. {self.complaints}")
-            try:
-                self.last = self._decoder.decode(line)
-            except msgspec.MsgspecError as error:
-                raise BenchError(f"{self._name} said {line!r}: {error}") from None
             if condition(self.last):
                 return self.last
 
@@ -102,22 +86,6 @@ class Tool(Generic[F]):
         self._complaints.seek(0)
         return self._complaints.read()[-2000:].decode(errors="replace")
 
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._lines.put(line)
-        self._lines.put(b"")
-
-    def join(self) -> None:
-        """End it, whatever it says."""
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-        self._thread.join(PATIENCE)
-
 
 def flood(
     *arguments: str, every: float = NEVER, own_session: bool = True
@@ -141,15 +109,11 @@ def _tool(
     kind: type[F], name: str, arguments: tuple[str, ...], every: float, own_session: bool
 ) -> Iterator[Tool[F]]:
     command = [sys.executable, "-m", "encke", name, *arguments, "--json", "--every", f"{every}"]
-    environment = environment_of_ours()
     with (
         tempfile.TemporaryFile() as complaints,
         running(
-            command, environment=environment, log=complaints.fileno(), own_session=own_session
+            command, patience=PATIENCE, environment=environment_of_ours(),
+            log=complaints.fileno(), own_session=own_session,
         ) as process,
-    ):
-        tool = Tool(process, kind, f"encke {name}", complaints)
-        try:
-            yield tool
-        finally:
-            tool.join()
+    ):  # fmt: skip
+        yield Tool(process, kind, f"encke {name}", complaints)

@@ -31,16 +31,15 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "common.h"
 
 enum {
     MARK = '|',
@@ -84,18 +83,6 @@ static double last_progress, stop_at;
 static char path[256];
 static char buffer[65536];
 static char error[256];
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec + t.tv_nsec / 1e9;
-}
-
-static uint32_t chance(uint32_t below) { /* xorshift64*, then Lemire's reduction */
-    static uint64_t state = 0x9E3779B97F4A7C15u;
-    state ^= state >> 12, state ^= state << 25, state ^= state >> 27;
-    return (uint64_t)(uint32_t)((state * 0x2545F4914F6CDD1Du) >> 32) * below >> 32;
-}
 
 static void fail(const char *what) {
     if (!*error)
@@ -448,11 +435,7 @@ int main(int argc, char **argv) {
     sent_to = server;
     if (argc == 6)
         sent_to.sin_port = htons(atoi(argv[5]));
-    struct rlimit files;
-    getrlimit(RLIMIT_NOFILE, &files);
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
-    stream_room = files.rlim_max < 1u << 20 ? files.rlim_max : 1u << 20;
+    stream_room = raise_files_limit();
     streams = calloc(stream_room, sizeof *streams);
     poller = epoll_create1(EPOLL_CLOEXEC);
     watch(0, EPOLLIN, UINT64_MAX, EPOLL_CTL_ADD);

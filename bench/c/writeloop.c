@@ -20,14 +20,13 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "common.h"
 
 static const char head[] =
     "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -37,18 +36,6 @@ _Static_assert(sizeof chunk - 1 == 60, "60 bytes on the wire");
 
 static int *held;
 static uint32_t count;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec + t.tv_nsec / 1e9;
-}
-
-static uint32_t chance(uint32_t below) { /* as in load.c */
-    static uint64_t state = 0x9E3779B97F4A7C15u;
-    state ^= state >> 12, state ^= state << 25, state ^= state >> 27;
-    return (uint64_t)(uint32_t)((state * 0x2545F4914F6CDD1Du) >> 32) * below >> 32;
-}
 
 static void die(const char *what) {
     perror(what);
@@ -109,11 +96,7 @@ static void write_each(uint32_t rounds) {
 }
 
 int main(void) {
-    struct rlimit files;
-    getrlimit(RLIMIT_NOFILE, &files);
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
-    held = calloc(files.rlim_max < 1u << 20 ? files.rlim_max : 1u << 20, sizeof *held);
+    held = calloc(raise_files_limit(), sizeof *held);
     struct pollfd waiting[] = {{.fd = 0, .events = POLLIN}, {.fd = listen_anywhere(), .events = POLLIN}};
     for (char line[128];;) {
         if (poll(waiting, 2, -1) < 0)

@@ -50,7 +50,6 @@ class Told(msgspec.Struct):
     num_subscriptions: int = 0
     subscriptions_list: list[Other] = []
     """Those that were asked for."""
-    num_routes: int = 0
     routes: list[Other] = []
     connections: list[Other] = []
 
@@ -177,10 +176,6 @@ class NatsServer(Server):
     def clients(self) -> list[str]:
         """The names of its clients, as its monitoring says."""
         return [client.name for client in self._told("connz").connections]
-
-    def routes(self) -> int:
-        """How many servers it's joined with, as its monitoring says."""
-        return self._told("routez").num_routes
 
     def is_joined_to(self, others: int) -> bool:
         """Whether it has one route to each of so many servers. While a cluster forms, two

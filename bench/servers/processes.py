@@ -5,10 +5,12 @@ left, however it is left; so are the processes that it had started.
 """
 
 import os
+import queue
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -112,24 +114,24 @@ def started(
 
 @contextmanager
 def running(
-    command: Sequence[str | Path], core: int | None = None, **how: object
+    command: Sequence[str | Path],
+    core: int | None = None,
+    *,
+    patience: float = PATIENCE,
+    **how: object,
 ) -> "Iterator[subprocess.Popen[bytes]]":
-    """As `started`, until the block is left."""
+    """As `started`, until the block is left; `patience`: see `end`."""
     process = started(command, core, **how)  # type: ignore[arg-type]
     try:
         yield process
     finally:
-        end(process)
+        end(process, patience)
 
 
 def end(process: "subprocess.Popen[bytes]", patience: float = PATIENCE) -> None:
     """Tell it to end, and kill it if that takes longer than `patience`; and all it has started."""
     tree = process_tree(process.pid) if process.poll() is None else []
     process.terminate()
-    for pipe in (process.stdin, process.stdout):
-        with suppress(BrokenPipeError):
-            if pipe is not None:
-                pipe.close()
     try:
         process.wait(patience)
     except subprocess.TimeoutExpired:
@@ -138,6 +140,10 @@ def end(process: "subprocess.Popen[bytes]", patience: float = PATIENCE) -> None:
     for pid in tree[1:]:
         with suppress(ProcessLookupError):  # the rule: it has ended with its parent
             os.kill(pid, signal.SIGKILL)
+    for pipe in (process.stdin, process.stdout):  # whoever reads it has come to its end now
+        with suppress(BrokenPipeError):
+            if pipe is not None:
+                pipe.close()
     with suppress(NotInTime):  # a killed process takes a moment to go; it may not be our child
         until(lambda: not any(map(process_tree, tree)), "all have ended")
 
@@ -152,26 +158,32 @@ def child(module: str, argument: str, core: int | None = None) -> "Iterator[Talk
 
 
 class Talker:
-    """A child that answers each line with a line of JSON."""
+    """A child that says lines of JSON: by itself, or in answer to a line each.
+
+    What it says is read by a thread as it comes, so that it never waits for us.
+    """
 
     def __init__(self, process: "subprocess.Popen[bytes]", name: str) -> None:
-        self._process = process
-        self._name = name
+        self.process = process
         self.pid = process.pid
+        self._name = name
+        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        threading.Thread(target=self._read, name=name, daemon=True).start()
 
     def say(self, line: str) -> None:
-        assert self._process.stdin is not None
+        assert self.process.stdin is not None
         try:
-            self._process.stdin.write(line.encode() + b"\n")
-            self._process.stdin.flush()
+            self.process.stdin.write(line.encode() + b"\n")
+            self.process.stdin.flush()
         except BrokenPipeError:
-            raise BenchError(f"{self._name} has ended before its time.") from None
+            raise self._ended() from None
 
-    def hear(self, kind: type[T]) -> T:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+    def hear(self, kind: type[T], seconds: float | None = None) -> T:
+        """What it says next. Raises queue.Empty if it takes longer, BenchError if it has ended."""
+        line = self._lines.get(timeout=None if seconds is None else max(0.0, seconds))
         if not line:
-            raise BenchError(f"{self._name} has ended before its time.")
+            self._lines.put(line)  # for who asks again
+            raise self._ended()
         try:
             return msgspec.json.decode(line, type=kind)
         except msgspec.MsgspecError as error:
@@ -181,6 +193,20 @@ class Talker:
         """Give a command and wait for the answer."""
         self.say(line)
         return self.hear(kind)
+
+    @property
+    def complaints(self) -> str:
+        """The last of what it has complained of, if that was kept."""
+        return ""
+
+    def _ended(self) -> BenchError:
+        return BenchError(f"{self._name} has ended before its time. {self.complaints}".rstrip())
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.put(line)
+        self._lines.put(b"")
 
 
 @contextmanager

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from bench import clients, machine, send, steady
+from bench import clients, machine, one_core, send, steady
 from bench.__main__ import BENCHMARKS, main
 from bench.servers import nginx
 from bench.servers.encke import PROGRAM
 from bench.servers.processes import BenchError, Talker, running
 from encke.tools.load import usage
+from encke.tools.watch import Sample
 
 needs_cc = pytest.mark.skipif(clients.missing() is not None, reason="no C compiler")
 CORE = min(os.sched_getaffinity(0))
@@ -26,7 +27,7 @@ CORE = min(os.sched_getaffinity(0))
 
 def test_growth() -> None:
     """Growth is told by slope after the first minute, and by the medians at both ends."""
-    readings = [steady.Reading(t, {1: 2**20, 2: 1024 * t // 60}) for t in range(0, 601, 5)]
+    readings = [Sample(source="Encke", time=t, kb=1000 + t // 60) for t in range(0, 601, 5)]
     growth = steady.growth(readings)
     assert growth.slope_kb_a_minute == pytest.approx(1.0, abs=0.01)
     assert growth.last_minute - growth.first_minute == pytest.approx(1024 * 9, rel=0.01)
@@ -34,16 +35,17 @@ def test_growth() -> None:
 
 def test_growth_of_a_short_run() -> None:
     """Too few readings have no slope."""
-    growth = steady.growth([steady.Reading(0, {1: 100}), steady.Reading(3, {1: 101})])
-    assert (growth.first_minute, growth.last_minute) == (100, 101)
+    readings = [Sample(source="Encke", time=t, kb=kb) for t, kb in ((0, 100), (3, 101))]
+    growth = steady.growth(readings)
+    assert (growth.first_minute, growth.last_minute) == (100 * 1024, 101 * 1024)
     assert growth.slope_kb_a_minute is None
 
 
 # ---- ratios ----------------------------------------------------------------------------
 
 
-def sample(contestant: str, how: str, round: int, rate: int) -> send.Sample:
-    return send.Sample(contestant, how, round, rate, 1.0, 0.5, 0.1, 0.0)
+def sample(contestant: str, how: str, round: int, rate: int) -> one_core.Sample:
+    return one_core.Sample(contestant, how, round, rate, 1.0, 0.5, 0.1, 0.0)
 
 
 def test_ratios_are_taken_within_a_round() -> None:
@@ -195,10 +197,12 @@ def test_steady(tmp_path: Path) -> None:
     assert isinstance(attacks, list)
     assert [phase["name"] for phase in phases] == ["steady", "attacked"]
     for phase in phases:
-        outcome = phase["outcome"]
-        assert outcome["sent"] == outcome["received"] == outcome["answered"] == 1500
-        assert not any(outcome["faults"].values())
-    p99s = [phase["outcome"]["latency"]["p99"] for phase in phases]
+        sending, seen = phase["sending"], phase["seen"]
+        assert sending["messages"] == seen["messages"] == sending["accepted"] == 1500
+        assert sending["delivered"] == 1500
+        assert not any((sending["refused"], seen["violations"], seen["closed"]))
+        assert not any(sending["wrong"].values())
+    p99s = [phase["seen"]["latency"]["p99"] for phase in phases]
     assert results["p99_ratio"] == p99s[1] / p99s[0]
     assert [attack["held_at_most"] for attack in attacks] == [50]
     assert attacks[0]["left"] == 0
@@ -218,8 +222,9 @@ def test_without_a_compiler(
 def test_without_nchan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without nchan the others are measured, and a notice says what to install."""
     monkeypatch.setattr(nginx, "NCHAN_MODULE", tmp_path / "none.so")
-    report = run(tmp_path, "connect")
+    report = run(tmp_path, "connect", "--streams", "50")
     assert "libnginx-mod-nchan" in str(report["notices"])
+    assert report["options"]["streams"] == 50  # what is given stays, also in a smoke run
     samples = report["results"]["samples"]
     assert isinstance(samples, list)
     assert {sample["contestant"] for sample in samples} == {"Encke, 1 gateway", "Encke, 2 gateways"}

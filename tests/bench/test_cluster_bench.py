@@ -1,16 +1,13 @@
 """python -m bench cluster: a smoke run on real processes, its arithmetic, and its report."""
 
-import re
-from pathlib import Path
-
-import msgspec
 import pytest
+from smoke import Smoke, run
 
 from bench import clients, cluster_crossing
 from bench import cluster_report as reports
-from bench.__main__ import main
 from bench.cluster import Options, Results
-from bench.cluster_crossing import ACROSS, ALONE, GATEWAYS, WAYS, Sample
+from bench.cluster_crossing import ACROSS, ALONE, GATEWAYS, WAYS
+from bench.one_core import NDJSON, Sample
 from bench.servers import nats
 
 QUICK = Options().quick()
@@ -20,23 +17,14 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-class Kept(msgspec.Struct):
-    """What results.json holds."""
-
-    results: Results
-
-
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of a smoke run."""
-    folder = tmp_path_factory.mktemp("cluster") / "report"
-    assert main(["cluster", "--quick", "--report", str(folder)]) == 0
-    return folder
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Smoke[Results]:
+    return run(tmp_path_factory, "cluster", Results)
 
 
 @pytest.fixture
-def results(folder: Path) -> Results:
-    return msgspec.json.decode((folder / "results.json").read_bytes(), type=Kept).results
+def results(smoke: Smoke[Results]) -> Results:
+    return smoke.results
 
 
 @pytest.mark.timeout(180)
@@ -47,7 +35,8 @@ def test_every_message_came_once(results: Results) -> None:
     assert spread is not None
     assert crossing is not None
     assert memory is not None
-    assert spread.messages == spread.accepted == spread.latency.count == 303
+    accepted = sum(it.accepted for it in spread.sent)
+    assert spread.messages == accepted == spread.came.latency.count == 303
     assert memory.joined.streams == memory.alone.streams == memory.messages == QUICK.users
     assert all(sample.messages for sample in crossing.samples)
     assert len(crossing.samples) == len(GATEWAYS) * len(WAYS) * 2
@@ -63,17 +52,15 @@ def test_what_was_measured(results: Results) -> None:
     assert spread.interest.rounds == QUICK.interest_rounds
     assert memory.subscriptions > QUICK.users
     assert memory.seconds_to_return > 0
-    assert not any(it.nats_cpu for it in crossing.samples if it.contestant == ALONE)
-    assert sum(it.nodes_cpu for it in crossing.samples) > 0
+    assert not any(it.nats_us for it in crossing.samples if it.contestant.startswith(ALONE))
+    assert sum(it.us - it.nats_us for it in crossing.samples) > 0
 
 
-def test_the_report_has_all_that_its_page_names(folder: Path) -> None:
+def test_the_report_has_all_that_its_page_names(smoke: Smoke[Results]) -> None:
     """Each file that the page links is there, and nothing else."""
-    page = (folder / "README.md").read_text(encoding="utf-8")
-    linked = set(re.findall(r"\]\(([^)#]+)\)", page))
-    assert linked | {"README.md"} == {path.name for path in folder.iterdir()}
+    assert smoke.links | {"README.md"} == smoke.files
     for title in ("Three nodes", "From the head", "Across NATS", "Very many users"):
-        assert f"## {title}" in page
+        assert f"## {title}" in smoke.page
 
 
 def test_budgets_judge_a_full_run_only(results: Results) -> None:
@@ -87,19 +74,8 @@ def test_budgets_judge_a_full_run_only(results: Results) -> None:
 
 def sample(round: int, contestant: str, seconds: float, cpu: float) -> Sample:
     """One of a thousand messages."""
-    return Sample(
-        round=round,
-        contestant=contestant,
-        gateways=1,
-        how="NDJSON",
-        messages=1000,
-        seconds=seconds,
-        nodes_cpu=cpu / 2,
-        nats_cpu=cpu / 2,
-        load_cpu=0,
-        others_cpu=0,
-        error="",
-    )
+    name = cluster_crossing.contestant(contestant, 1)
+    return Sample(name, NDJSON, round, 1000, seconds, cpu, 0, 0, nats_cpu_seconds=cpu / 2)
 
 
 def test_ratios_are_taken_within_a_round() -> None:
@@ -107,4 +83,4 @@ def test_ratios_are_taken_within_a_round() -> None:
     samples = [sample(0, ALONE, 1, 1), sample(0, ACROSS, 2, 4), sample(1, ALONE, 10, 10)]
     samples += [sample(1, ACROSS, 20, 40), sample(2, ACROSS, 1, 1)]
     (ratio,) = cluster_crossing.ratios(samples)
-    assert (ratio.rate, ratio.cpu) == (0.5, 0.25)
+    assert (ratio.wall, ratio.cpu) == (0.5, 0.25)

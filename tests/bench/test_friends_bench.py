@@ -1,20 +1,18 @@
 """python -m bench friends: a smoke run on real processes, and what its report makes of figures."""
 
-import re
 from pathlib import Path
 
 import msgspec
 import pytest
+from smoke import Smoke, run
 
 from bench import capacity, friends_report, friends_stores
-from bench.__main__ import main
 from bench.capacity import Bound
 from bench.counts import Difference
 from bench.friends import Options, Results, Steady, sized
 from bench.friends_due import Mismatch
 from bench.friends_popular import write
 from bench.friends_stores import Loaded
-from bench.report import Budget
 from bench.servers.postgres import Postgres, missing
 from bench.servers.processes import BenchError
 from encke.tools.doctor import read_machine
@@ -22,42 +20,25 @@ from encke.tools.doctor import read_machine
 needs_postgres = pytest.mark.skipif(bool(missing()), reason=str(missing()))
 
 
-class Kept(msgspec.Struct):
-    """What is looked at of results.json."""
-
-    benchmark: str
-    budgets: list[Budget]
-    notices: list[str]
-    results: Results
-
-
 pytestmark = pytest.mark.timeout(300)  # the first test waits for the run, also on a slow machine
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of a smoke run."""
-    folder = tmp_path_factory.mktemp("friends") / "report"
-    assert main(["friends", "--quick", "--report", str(folder)]) == 0
-    return folder
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Smoke[Results]:
+    return run(tmp_path_factory, "friends", Results)
 
 
 @pytest.fixture
-def kept(folder: Path) -> Kept:
-    return msgspec.json.decode((folder / "results.json").read_bytes(), type=Kept)
-
-
-@pytest.fixture
-def results(kept: Kept) -> Results:
-    return kept.results
+def results(smoke: Smoke[Results]) -> Results:
+    return smoke.results
 
 
 # ---- the smoke run ---------------------------------------------------------------------
 
 
-def test_every_store_has_the_graph(kept: Kept) -> None:
+def test_every_store_has_the_graph(smoke: Smoke[Results]) -> None:
     """The whole graph is in SQLite, and in PostgreSQL or a notice says why not."""
-    results = kept.results
+    results = smoke.results
     options = Options().quick()
     sqlite, *others, popular = results.stores
     least = options.users * options.friends - options.friends**2
@@ -65,7 +46,8 @@ def test_every_store_has_the_graph(kept: Kept) -> None:
     for store in (sqlite, *others):
         assert store.subscriptions == results.graph.subscriptions
         assert store.bytes > 0
-    assert [store.store for store in others] == ["PostgreSQL"] or "PostgreSQL" in str(kept.notices)
+    left_out = "PostgreSQL" in str(smoke.kept.notices)
+    assert [store.store for store in others] == ["PostgreSQL"] or left_out
     assert popular.subscriptions == options.subscribers
 
 
@@ -108,21 +90,19 @@ def test_the_popular_one(results: Results) -> None:
     assert popular.ratio > 0
 
 
-def test_the_report_has_all_that_its_page_names(folder: Path) -> None:
+def test_the_report_has_all_that_its_page_names(smoke: Smoke[Results]) -> None:
     """Each graph is there, is named in the page, and nothing else is left."""
-    page = (folder / "README.md").read_text()
-    links = set(re.findall(r"\]\((\S+?)\)", page))
-    files = {file.name for file in folder.iterdir()}
-    assert files - links == {"README.md", "memory.log", "memory.log.jsonl"}
-    assert links <= files
-    assert {"fastest.png", "steady.png", "steady-latency.png", "popular.png"} <= links
-    assert "none missing, extra, or doubled | 0 | met |" in page
+    assert smoke.files - smoke.links == {"README.md", "memory.log", "memory.log.jsonl"}
+    assert {"fastest.png", "steady.png", "steady-latency.png", "popular.png"} <= smoke.links
+    assert "none missing, extra, or doubled | 0 | met |" in smoke.page
 
 
-def test_a_smoke_run_is_not_judged(kept: Kept) -> None:
+def test_a_smoke_run_is_not_judged(smoke: Smoke[Results]) -> None:
     """Only what must never be is."""
-    judged = {budget.what.partition(",")[0] for budget in kept.budgets if budget.met is not None}
-    assert len([it for it in kept.budgets if it.met is None]) >= 6
+    judged = {
+        budget.what.partition(",")[0] for budget in smoke.kept.budgets if budget.met is not None
+    }
+    assert len([it for it in smoke.kept.budgets if it.met is None]) >= 6
     assert {"publications refused", "streams closed", "wrong among these"} <= judged
 
 

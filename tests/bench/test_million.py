@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from smoke import Smoke, run
 
 from bench import beside, capacity, counts, growth, kernel, machine, report
 from bench import million_report as reports
@@ -16,7 +17,7 @@ from bench.__main__ import main
 from bench.course import Mark, noted
 from bench.growth import Step
 from bench.kernel import Cache, Objects
-from bench.million import FEW, Options, Summary, sized
+from bench.million import FEW, Options, Results, sized
 from bench.servers.processes import BenchError
 from bench.stage import Cost, Opening, Seen, Sending
 from encke.errors import EnckeError
@@ -29,84 +30,65 @@ from encke.tools.watch.log import read as read_log
 # ---- the smoke run ---------------------------------------------------------------------
 
 
-class Kept(msgspec.Struct):
-    """What is looked at of results.json."""
-
-    benchmark: str
-    budgets: list[report.Budget]
-    machine: machine.Machine
-    notices: list[str]
-    results: reports.Figures
-
-
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of a smoke run."""
-    folder = tmp_path_factory.mktemp("million") / "report"
-    assert main(["million", "--quick", "--report", str(folder)]) == 0
-    return folder
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Smoke[Results]:
+    return run(tmp_path_factory, "million", Results)
 
 
 @pytest.fixture
-def kept(folder: Path) -> Kept:
-    return msgspec.json.decode((folder / "results.json").read_bytes(), type=Kept)
+def results(smoke: Smoke[Results]) -> Results:
+    return smoke.results
 
 
 @pytest.mark.timeout(120)
-def test_every_message_came_once(kept: Kept) -> None:
+def test_every_message_came_once(results: Results) -> None:
     """With all streams, with few, after they were cut off: nothing is lost or doubled."""
-    summary, measured = kept.results.summary, kept.results.measured
-    assert not any((summary.refused, summary.lost, summary.doubled, summary.violations))
-    assert summary.streams_closed == 0
-    assert [step.streams for step in measured.steps] == [100, 1_000]
-    assert measured.each.messages == measured.each_again.messages == 1_000
-    for sending in measured.sendings:
+    assert not any(results.faults.values())
+    assert [step.streams for step in results.steps] == [100, 1_000]
+    assert results.each.messages == results.each_again.messages == 1_000
+    for sending in results.sendings:
         assert sending.messages == sending.accepted == sending.delivered
-    for step in measured.steps:
+    for step in results.steps:
         assert step.seen.latency.count == step.sending.messages
-    assert measured.returned.died == []
+    assert results.returned.died == []
 
 
-def test_what_it_costs(kept: Kept) -> None:
+def test_what_it_costs(smoke: Smoke[Results]) -> None:
     """Memory is that of all processes, before and after; what watches is told apart."""
-    measured = kept.results.measured
-    opening = measured.run.opening
+    results = smoke.results
+    opening = results.run.opening
     assert len(opening.empty) == len(opening.opened) == 5
     assert opening.memory > sum(opening.empty) * 0.9 > 10 * 2**20
     assert opening.kernel.sockets == 2_000
-    assert 0 <= opening.cost.server < opening.cost.seconds * kept.machine.cores
-    assert sum(sending.cost.server for sending in measured.sendings) > 0  # it's told in 10 ms
-    assert measured.watched_seconds > measured.run.sending.seconds
-    assert 0 < measured.recorder_cpu_seconds < measured.watched_seconds
+    assert 0 <= opening.cost.server < opening.cost.seconds * smoke.kept.machine.cores
+    assert sum(sending.cost.server for sending in results.sendings) > 0  # it's told in 10 ms
+    assert results.watched_seconds > results.run.sending.seconds
+    assert 0 < results.recorder_cpu_seconds < results.watched_seconds
 
 
-def test_nchan_went_through_the_same(kept: Kept) -> None:
+def test_nchan_went_through_the_same(smoke: Smoke[Results]) -> None:
     """nchan is opened, sent to, cut off and watched, or a notice says why not."""
-    nchan = kept.results.measured.nchan
+    nchan = smoke.results.nchan
     if nchan is None:
-        assert "nchan" in str(kept.notices)
+        assert "nchan" in str(smoke.kept.notices)
         return
     assert nchan.opening.streams == nchan.returned.streams == 500
     assert not nchan.sending.wrong
-    watched = [it for it in kept.results.measured.timeline if it.source == beside.NAME]
+    watched = [it for it in smoke.results.timeline if it.source == beside.NAME]
     assert max(sample.delivered or 0 for sample in watched) == nchan.sending.messages
 
 
-def test_the_report_has_all_that_its_page_names(folder: Path) -> None:
+def test_the_report_has_all_that_its_page_names(smoke: Smoke[Results]) -> None:
     """Each graph is there, as PNG, is named in the page, and nothing else is left."""
-    page = (folder / "README.md").read_text()
-    links = set(re.findall(r"\]\((\S+?)\)", page))
-    files = {file.name for file in folder.iterdir()}
-    assert files - links == {"README.md", "memory.log", "memory.log.jsonl"}
-    assert links <= files
-    assert {"million.png", "growth.png", "latency.png"} <= links
-    assert (folder / "growth.png").read_bytes().startswith(b"\x89PNG")
-    assert "| messages lost | 0 | 0 | met |" in page
+    assert smoke.files - smoke.links == {"README.md", "memory.log", "memory.log.jsonl"}
+    assert {"million.png", "growth.png", "latency.png"} <= smoke.links
+    assert (smoke.folder / "growth.png").read_bytes().startswith(b"\x89PNG")
+    assert "| messages lost | 0 | 0 | met |" in smoke.page
 
 
-def test_the_log_can_be_drawn_again(folder: Path) -> None:
+def test_the_log_can_be_drawn_again(smoke: Smoke[Results]) -> None:
     """The samples are kept with each process, and with what began when."""
-    samples = read_log(folder / "memory.log").samples
+    samples = read_log(smoke.folder / "memory.log").samples
     assert {"supervisor", "router", "control", "gateway-0", "gateway-1"} == {
         process.name for it in samples if it.source == "Encke" for process in it.processes
     }
@@ -378,41 +360,21 @@ def test_what_grows_faster_than_the_connections_is_found() -> None:
 
 # ---- the report ------------------------------------------------------------------------
 
-SUMMARY = Summary(
-    connections=1_000_000,
-    seconds_to_connect=100.0,
-    user_bytes_a_connection=200.0,
-    user_bytes_a_connection_more=170.0,
-    kernel_bytes_a_socket=4_900.0,
-    messages=3_030_000,
-    rate=10_050.0,
-    latency_p50=3.0,
-    latency_p99=80.0,
-    latency_max=200.0,
-    cpu_us_a_message=50.0,
-    each_rate=60_000.0,
-    each_ratio=0.4,
-    each_cpu_ratio=0.5,
-    seconds_to_return=150.0,
-    refused=0,
-    lost=0,
-    doubled=1,
-    violations=0,
-    streams_closed=0,
-)
 
-
-def test_budgets_judge_a_full_run_only(kept: Kept) -> None:
+def test_budgets_judge_a_full_run_only(results: Results) -> None:
     """A smaller run is judged by its faults alone."""
     full = Options(connections=1_000_000)
-    summary = msgspec.structs.replace(SUMMARY)
-    made = reports.budgets(kept.results.measured, summary, full)
+    one = step(1_000_000, 100.0, 200_000_000, 80.0)
+    sending = msgspec.structs.replace(one.sending, wrong=counts.Difference(0, 1, 1))
+    steps = [msgspec.structs.replace(one, sending=sending)]
+    results = msgspec.structs.replace(results, steps=steps)
+    made = reports.budgets(results, full)
     judged = {it.what: it.met for it in made}
     assert judged["1,000,000 streams opened and logged in"] is True
     assert judged["messages doubled"] is False
     assert judged["a message to each user : C write loop"] in (False, None)  # None: no compiler
     smaller = msgspec.structs.replace(full, minutes=1)
-    made = reports.budgets(kept.results.measured, summary, smaller)
+    made = reports.budgets(results, smaller)
     judged = {it.what: it.met for it in made}
     assert judged["1,000,000 streams opened and logged in"] is None
     assert judged["messages doubled"] is False

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from smoke import Smoke, run
 
 from bench import soak, soak_report
-from bench.__main__ import main
 from bench.counts import Difference
-from bench.report import Budget
 from bench.soak import Options, Results
 from bench.soak_readings import OWN, WHOLE, Inventory, Track, anonymous, more
 from encke.errors import BadSettings
@@ -22,30 +21,14 @@ QUICK = Options().quick()
 PROCESSES = {"supervisor", "router", "control", "gateway-0", "gateway-1"}
 
 
-class Kept(msgspec.Struct):
-    """What is looked at of results.json."""
-
-    benchmark: str
-    budgets: list[Budget]
-    results: Results
-
-
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of a smoke run."""
-    folder = tmp_path_factory.mktemp("soak") / "report"
-    assert main(["soak", "--quick", "--report", str(folder)]) == 0
-    return folder
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Smoke[Results]:
+    return run(tmp_path_factory, "soak", Results)
 
 
 @pytest.fixture
-def kept(folder: Path) -> Kept:
-    return msgspec.json.decode((folder / "results.json").read_bytes(), type=Kept)
-
-
-@pytest.fixture
-def results(kept: Kept) -> Results:
-    return kept.results
+def results(smoke: Smoke[Results]) -> Results:
+    return smoke.results
 
 
 # ---- the smoke run ---------------------------------------------------------------------
@@ -97,21 +80,21 @@ def test_each_process_has_a_slope(results: Results) -> None:
     assert QUICK.staying < users < QUICK.streams
 
 
-def test_the_budgets(kept: Kept) -> None:
+def test_the_budgets(smoke: Smoke[Results]) -> None:
     """All is judged but growth, which so short a run can't tell."""
-    verdicts = {budget.what: budget.met for budget in kept.budgets}
-    assert kept.benchmark == "soak"
+    verdicts = {budget.what: budget.met for budget in smoke.kept.budgets}
+    assert smoke.kept.benchmark == "soak"
     assert [what for what, met in verdicts.items() if met is None] == [
-        soak_report.growth(kept.results).what
+        soak_report.growth(smoke.results).what
     ]
     slow = {"messages", "logins, and logouts"}  # a machine that's busy may not be fast enough
     assert all(met for what, met in verdicts.items() if what not in slow and met is not None)
 
 
-def test_the_folder(folder: Path, results: Results) -> None:
+def test_the_folder(smoke: Smoke[Results]) -> None:
     """The page with graphs, and all readings as a table."""
+    folder, page, results = smoke.folder, smoke.page, smoke.results
     assert (folder / "soak.png").read_bytes().startswith(b"\x89PNG")
-    page = (folder / "README.md").read_text()
     assert f"{results.sent:,} messages, {results.logins:,} logins" in page
     assert "How the noise is determined" in page
     assert "![" in page

@@ -98,7 +98,7 @@ class Fleet:
             self.servers.append(self._stack.enter_context(server))
 
     def _joined(self) -> bool:
-        return all(server.routes() == len(self.servers) - 1 for server in self.servers)
+        return all(server.is_joined_to(len(self.servers) - 1) for server in self.servers)
 
     def until_joined(self) -> None:
         """Wait until each server knows all others."""
@@ -147,7 +147,7 @@ class Fleet:
         node = self.nodes[index]
         pid = node.pid_of(name)
         os.kill(pid, signal.SIGKILL)
-        until(lambda: _is_new(node, name, pid), f"{name} is replaced")
+        until(lambda: node.replaced(name, pid), f"{name} is replaced")
 
     def processes(self, index: int, kind: str) -> list[str]:
         """The names of a node's processes that begin with `kind`."""
@@ -229,8 +229,3 @@ def _name(index: int) -> str:
 def _made(directory: Path) -> Path:
     directory.mkdir()
     return directory
-
-
-def _is_new(node: Node, name: str, old: int) -> bool:
-    process = node.current(name)
-    return process is not None and process.pid != old and process.state == "ready"

@@ -1,13 +1,13 @@
 """The control process by itself, with a scoreboard that the test fills."""
 
-import contextlib
 import os
 import signal
 import socket
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import Self
 
 import httpx
 
@@ -19,7 +19,7 @@ from encke.settings import Settings
 
 
 class Alone:
-    """A control process, forked off this one, that serves on `url`."""
+    """A control process, forked off this one, that serves until the block is left."""
 
     def __init__(self, settings: Settings) -> None:
         self.scoreboard = Scoreboard()
@@ -92,7 +92,10 @@ class Alone:
                 self.exit_code = os.waitstatus_to_exitcode(status)
         return self.exit_code is not None
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Leave nothing running."""
         self.client.close()
         if self._lifeline_end >= 0:
@@ -100,16 +103,6 @@ class Alone:
         if self.exit_code is None:
             os.kill(self.pid, signal.SIGKILL)
             self.wait()
-
-
-@contextlib.contextmanager
-def alone(settings: Settings) -> Iterator[Alone]:
-    """A control process that serves until the block is left."""
-    control = Alone(settings)
-    try:
-        yield control
-    finally:
-        control.close()
 
 
 def _fork() -> int:

@@ -7,11 +7,11 @@ import pytest
 
 from encke.settings import Settings
 
-from .alone import Alone, alone
+from .alone import Alone
 
 
 @pytest.fixture
 def control(tmp_path: Path) -> Iterator[Alone]:
     """A control process without an API key, of a node that is ready."""
-    with alone(Settings(data=str(tmp_path))) as control:
+    with Alone(Settings(data=str(tmp_path))) as control:
         yield control

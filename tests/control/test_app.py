@@ -15,7 +15,7 @@ from encke.control.state import NodeState
 from encke.scoreboard import CONTROL, FIRST_GATEWAY, NODE, ROUTER, Field, State
 from encke.settings import Settings
 
-from .alone import Alone, alone
+from .alone import Alone
 
 PATHS = ("/", "/state", "/metrics", "/openapi.json", "/docs")
 """All but /health."""
@@ -185,7 +185,7 @@ def test_metrics_have_help_and_the_right_type(control: Alone) -> None:
 
 def test_the_key_is_asked_for_everywhere_but_at_health() -> None:
     """With an API key, nothing is told to who doesn't show it, not even what exists."""
-    with alone(Settings(api_key="s€cret")) as control:
+    with Alone(Settings(api_key="s€cret")) as control:
         assert control.get("/health").status_code == 200
         for path in (*PATHS, "/nothing"):
             for shown in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "s€cret"}):
@@ -196,7 +196,7 @@ def test_the_key_is_asked_for_everywhere_but_at_health() -> None:
 
 def test_the_key_opens_everything() -> None:
     """Who shows it is answered; the scheme's name in whatever case (RFC 9110, 11.1)."""
-    with alone(Settings(api_key="s€cret")) as control:
+    with Alone(Settings(api_key="s€cret")) as control:
         for path in PATHS:
             for shown in ("Bearer s€cret", "bearer s€cret"):
                 answer = control.client.get(path, headers=raw({"Authorization": shown}))

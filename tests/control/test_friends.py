@@ -25,7 +25,7 @@ from encke.scoreboard import CONTROL, Field, State
 from encke.settings import Settings
 from encke.wire.subscriptions import LINE_LIMIT, REPORTED
 
-from .alone import Alone, alone
+from .alone import Alone
 from .test_app import assert_problem
 from .test_hostile import GROWTH
 
@@ -78,14 +78,14 @@ def test_a_subscription_is_made_and_ended(control: Alone) -> None:
 def test_it_is_kept(tmp_path: Path) -> None:
     """What was answered outlives the process, however it ends."""
     settings = Settings(data=str(tmp_path))
-    with alone(settings) as control:
+    with Alone(settings) as control:
         assert put(control, "1", "2").status_code == 201
         control.terminate()
         assert control.wait() == 0
-    with alone(settings) as control:
+    with Alone(settings) as control:
         assert put(control, "1", "3").status_code == 201
         control.kill()
-    with alone(settings) as control:
+    with Alone(settings) as control:
         assert sorted(ids(control, "subscriptions", "1")) == ["2", "3"]
 
 
@@ -242,14 +242,14 @@ def test_a_page_under_a_name_that_was_bent_to_here(control: Alone, host: str) ->
 @pytest.mark.parametrize("settings", [Settings(api_key="secret"), Settings(insecure=True)])
 def test_any_name_will_do(tmp_path: Path, settings: Settings) -> None:
     """With a key, or where something else protects the port, it may have any name."""
-    with alone(msgspec.structs.replace(settings, data=str(tmp_path))) as control:
+    with Alone(msgspec.structs.replace(settings, data=str(tmp_path))) as control:
         control.client.headers.update({"Host": "encke.intern", "Authorization": "Bearer secret"})
         assert put(control, "1", "2").status_code == 201
 
 
 def test_the_key_is_asked_for(tmp_path: Path) -> None:
     """With an API key nobody sees or changes friends without it."""
-    with alone(Settings(api_key="secret", data=str(tmp_path))) as control:
+    with Alone(Settings(api_key="secret", data=str(tmp_path))) as control:
         for answer in (
             put(control, "1", "2"),
             delete(control, "1", "2"),
@@ -280,7 +280,7 @@ def test_wrong_methods(control: Alone) -> None:
 def test_postgresql(postgres: Postgres, tmp_path: Path) -> None:
     """All of it with PostgreSQL too, through its absence; no file is made."""
     postgres.empty()
-    with alone(Settings(friends=postgres.url, data=str(tmp_path / "data"))) as control:
+    with Alone(Settings(friends=postgres.url, data=str(tmp_path / "data"))) as control:
         assert put(control, "1", "2").status_code == 201
         assert post(control, b"1\t3\n1\t2\n1\t1\n", TSV).json()["added"] == 2
         assert ids(control, "subscriptions", "1", limit=2) == ["1", "2", "3"]
@@ -300,7 +300,7 @@ def test_postgresql(postgres: Postgres, tmp_path: Path) -> None:
 
 def test_postgresql_that_is_not_there(tmp_path: Path) -> None:
     """503 with what to do, as long as it isn't there from the beginning."""
-    with alone(Settings(friends="postgresql://encke:secret@127.0.0.1:9/encke")) as control:
+    with Alone(Settings(friends="postgresql://encke:secret@127.0.0.1:9/encke")) as control:
         for _ in range(2):
             answer = put(control, "1", "2")
             assert_problem(answer, 503)
@@ -316,7 +316,7 @@ def test_postgresql_that_is_not_there(tmp_path: Path) -> None:
 )
 def test_friends_are_off(tmp_path: Path, settings: Settings) -> None:
     """All is 409, and the sentence says how to have them; no file is made."""
-    with alone(msgspec.structs.replace(settings, data=str(tmp_path / "data"))) as control:
+    with Alone(msgspec.structs.replace(settings, data=str(tmp_path / "data"))) as control:
         for answer in (
             put(control, "1", "2"),
             delete(control, "1", "2"),
@@ -378,7 +378,7 @@ def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Alone]:
     monkeypatch.setattr(
         opening, "open_store", lambda friends, data: Faulty(open_store(friends, data), tmp_path)
     )
-    with alone(Settings(data=str(data))) as control:
+    with Alone(Settings(data=str(data))) as control:
         yield control
 
 

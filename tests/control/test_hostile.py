@@ -14,7 +14,7 @@ from bench.servers.processes import PATIENCE
 from encke.control.connection import PIPELINED
 from encke.settings import Settings
 
-from .alone import Alone, alone
+from .alone import Alone
 from .test_refused import CHANGE, GOOD, POST, answers, until_clean_end
 
 GROWTH = 4 << 20
@@ -30,7 +30,7 @@ LONG = 128
 def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
     """A control process that has answered everything once, with a page that is a large one."""
     data = str(tmp_path_factory.mktemp("data"))
-    with alone(Settings(data=data, head_timeout=20, body_timeout=2)) as control:
+    with Alone(Settings(data=data, head_timeout=20, body_timeout=2)) as control:
         body = b"".join(b"%b\tstar\n" % str(n).rjust(LONG, "x").encode() for n in range(FANS))
         lines = {"Content-Type": "text/tab-separated-values"}
         assert control.client.post("/subscriptions", content=body, headers=lines).status_code == 200
@@ -206,7 +206,7 @@ def test_who_says_nothing(control: Alone) -> None:
 
 def test_who_stays(tmp_path: Path) -> None:
     """A connection that is kept for another request is closed after --idle-timeout."""
-    with alone(Settings(data=str(tmp_path), idle_timeout=0.5)) as control:
+    with Alone(Settings(data=str(tmp_path), idle_timeout=0.5)) as control:
         with control.connect() as connection:
             connection.sendall(GOOD + GOOD)
             got = answers(until_clean_end(connection))

@@ -12,7 +12,7 @@ from bench.servers.processes import PATIENCE, until
 from encke.control.connection import PIPELINED
 from encke.settings import Settings
 
-from .alone import Alone, alone
+from .alone import Alone
 
 LOAD = (
     b"POST /subscriptions HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n"
@@ -32,7 +32,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
         control_connections=4,
         data=str(tmp_path_factory.mktemp("data")),
     )
-    with alone(settings) as control:
+    with Alone(settings) as control:
         yield control
 
 

@@ -71,12 +71,9 @@ def test_sigterm_ends_it_cleanly(control: Alone) -> None:
 
 def test_sigterm_at_the_start_ends_it() -> None:
     """SIGTERM before it serves isn't lost."""
-    control = Alone(Settings())
-    try:
+    with Alone(Settings()) as control:
         control.terminate()
         control.wait()
-    finally:
-        control.close()
 
 
 def test_it_ends_with_its_supervisor(control: Alone) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from encke.settings import Settings
 
-from .alone import Alone, alone
+from .alone import Alone
 
 GOOD = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 CHANGE = b"PUT /users/1/subscriptions/2 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
@@ -48,7 +48,7 @@ REFUSED = {
 
 @pytest.fixture(scope="module")
 def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
-    with alone(Settings(data=str(tmp_path_factory.mktemp("data")))) as control:
+    with Alone(Settings(data=str(tmp_path_factory.mktemp("data")))) as control:
         yield control
 
 
@@ -138,7 +138,7 @@ def test_http_10(control: Alone) -> None:
 
 def test_one_too_many_may_read_it(tmp_path: Path) -> None:
     """Who comes on top of --control-connections reads 503, though they have sent something."""
-    with alone(Settings(control_connections=1, data=str(tmp_path))) as control:
+    with Alone(Settings(control_connections=1, data=str(tmp_path))) as control:
         with control.connect() as one:
             one.sendall(GOOD)
             assert one.recv(65536).startswith(b"HTTP/1.1 200 ")

@@ -40,6 +40,11 @@ class Node(Encke):
         assert process is not None, f"there is no {name}"
         return process.pid
 
+    def replaced(self, name: str, old: int) -> bool:
+        """Whether a process has another pid than the `old` one, and is ready."""
+        process = self.current(name)
+        return process is not None and process.pid != old and process.state == "ready"
+
     @contextlib.contextmanager
     def only_gateway(self, index: int) -> Iterator[None]:
         """Inside, new connections go to this gateway: the others are stopped meanwhile."""

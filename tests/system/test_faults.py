@@ -46,14 +46,8 @@ class Killer:
         until(lambda: time.monotonic() - born > OLD_ENOUGH, f"{name} is old enough")
         pid = self._node.pid_of(name)
         os.kill(pid, signal.SIGKILL)
-        self.took.append(until(partial(is_new, self._node, name, pid), f"{name} is replaced"))
+        self.took.append(until(lambda: self._node.replaced(name, pid), f"{name} is replaced"))
         self._began[name] = time.monotonic()
-
-
-def is_new(node: Node, name: str, old: int) -> bool:
-    """Whether a process has another pid, and is ready."""
-    process = node.current(name)
-    return process is not None and process.pid != old and process.state == "ready"
 
 
 def spread(node: Node, checker: Checker) -> None:
@@ -289,6 +283,6 @@ def test_a_young_process_is_replaced_too() -> None:
         for _ in range(2):
             pid = node.pid_of("gateway-0")
             os.kill(pid, signal.SIGKILL)
-            until(partial(is_new, node, "gateway-0", pid), "it is replaced", 5)
+            until(partial(node.replaced, "gateway-0", pid), "it is replaced", 5)
         with stream(node.address, "x"):
             assert send(node.address, "x", "x") == 1

@@ -160,7 +160,7 @@ def test_churn(server: Node) -> None:
 def test_churn_takes_turns() -> None:
     """Of each process, each stream leaves as often as any other, alternately by FIN and by RST."""
     spread = ("-n", "12", "--connections-per-process", "4")
-    with Counting() as server, flooding(server.url, *CHURN, *spread) as flood:
+    with Counting() as server, flooding(f"{server.url}/{{}}", *CHURN, *spread) as flood:
         flood.until(lambda figures: figures.closed >= 60)
         opened, fins, resets = server.opened.copy(), server.fins, server.resets
         interrupted(flood)

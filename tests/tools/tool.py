@@ -3,21 +3,16 @@
 import asyncio
 import contextlib
 import signal
-import socket
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Self
 
 import pytest
-from peer import answer
+from peer import Loopback, answer
 
 from bench.servers.nginx import nchan_missing
 from bench.tools import F, Flooded, Generated, Tool, flood, generate
 
 __all__ = ["Flooded", "Generated", "Tool", "answer"]
-
-PATIENCE = 30.0
 
 needs_nchan = pytest.mark.skipif(nchan_missing() is not None, reason="no nchan")
 
@@ -55,86 +50,43 @@ def ended(tool: Tool[F], number: int = 0) -> tuple[int, F, str]:
     return tool.process.returncode, last, tool.complaints
 
 
-class StandIn:
+class StandIn(Loopback):
     """A server that answers each request's bytes as `answer` says; None: it closes.
 
     `answer` is called with the whole request, head and body, on one thread.
     """
 
     def __init__(self, answer: Callable[[bytes], bytes | None]) -> None:
+        super().__init__()
         self._answer = answer
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._connections: list[socket.socket] = []
-        self._thread = threading.Thread(target=self._run)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        for connection in self._connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        self._thread.join(PATIENCE)
-        self._listener.close()
-
-    def _run(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                self._connections.append(connection)
-                with connection, contextlib.suppress(ConnectionError):
-                    self._serve(connection)
-
-    def _serve(self, connection: socket.socket) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         data = b""
-        while piece := connection.recv(65536):
+        while piece := await reader.read(65536):
             data += piece
             while (end := _request_end(data)) is not None:
                 answer = self._answer(data[:end])
                 if answer is None:
                     return
-                connection.sendall(answer)
+                writer.write(answer)
+                await writer.drain()
                 data = data[end:]
                 if b"\r\nConnection: close\r\n" in answer:
-                    connection.shutdown(socket.SHUT_WR)
-                    while connection.recv(65536):
-                        pass  # closing with something unread would destroy the answer on its way
+                    writer.write_eof()
+                    await reader.read()  # closing with something unread would destroy the answer
                     return
 
 
-class Counting:
+class Counting(Loopback):
     """A server whose streams say nothing; it counts how often each path was opened, and how the
     connections ended."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.opened: Counter[str] = Counter()
         self.fins = self.resets = 0
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
-        self._loop: asyncio.AbstractEventLoop
-        self._over: asyncio.Event
-        self.url = ""
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._ready.wait(PATIENCE)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._over.set)
-        self._thread.join(PATIENCE)
-
-    async def _run(self) -> None:
-        self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
-        async with await asyncio.start_server(self._serve, "127.0.0.1") as server:
-            self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/{{}}"
-            self._ready.set()
-            await self._over.wait()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             self.opened[head.split()[1].decode()] += 1
@@ -143,8 +95,6 @@ class Counting:
             self.fins += 1
         except ConnectionResetError:
             self.resets += 1
-        finally:
-            writer.close()
 
 
 def _request_end(data: bytes) -> int | None:
