@@ -11,6 +11,7 @@ sets), nchan (in C, in nginx), and Encke, over its public interface.
     tools stage counts meter        all cores: `encke flood` and `encke generate`, a server with
                                     their streams, what each user got, what it cost
     steady attackers                a steady load; its attackers, a child process
+    checker crowd raw               load, and a verdict on each message; tests use them too
     capacity kernel machine         what this machine is, holds, and keeps for sockets
     million growth loop beside      a million streams
     soak soak_readings              a day's messages in an hour

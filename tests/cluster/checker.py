@@ -1,4 +1,4 @@
-"""The checker for nodes that are joined through NATS: `system.checker` over several of them.
+"""The checker for nodes that are joined through NATS: `bench.checker` over several of them.
 
 Streams have the number of their node as tag. Of each node's two senders one waits for the
 whole cluster (``?wait=cluster``), the other one doesn't, and sends single messages and NDJSON in
@@ -31,10 +31,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from random import Random
 
-from system.checker import Checker, Request, Verdict, compare, encoded
-from system.crowd import End, Stream
 from system.node import until
-from system.raw import Answer, Raw
+
+from bench.checker import Checker, Request, Verdict, compare, encoded
+from bench.crowd import End, Stream
+from bench.raw import Answer, Raw
 
 from .fleet import NODES, Fleet
 

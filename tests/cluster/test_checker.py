@@ -4,8 +4,9 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from system.checker import Request
-from system.crowd import End, Stream
+
+from bench.checker import Request
+from bench.crowd import End, Stream
 
 from .checker import LATE, compare_nodes
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from system.crowd import End
+
+from bench.crowd import End
 
 from .checker import ClusterChecker
 from .faults import FAULTS, Fault, Scene

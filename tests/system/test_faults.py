@@ -14,8 +14,9 @@ from functools import partial
 
 import pytest
 
-from .checker import Checker
-from .crowd import Crowd, End, Stream
+from bench.checker import Checker
+from bench.crowd import Crowd, End, Stream
+
 from .node import Node, until
 from .raw import Raw, ask, chunked, post, request, send, stream
 

@@ -14,9 +14,9 @@ import httpx
 import msgspec
 import pytest
 
+from bench.crowd import Crowd, End
 from encke.friends.opening import open_store
 
-from .crowd import Crowd, End
 from .node import PATIENCE, Node, until
 from .raw import ask, post
 from .test_faults import KILLS, Killer

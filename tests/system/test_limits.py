@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from .crowd import Crowd
+from bench.crowd import Crowd
+
 from .node import Address, Node, cpu_seconds, until
 from .raw import Raw, post, request, send, stream
 

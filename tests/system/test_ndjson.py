@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-from .crowd import Crowd
+from bench.crowd import Crowd
+
 from .node import Address, Node
 from .raw import Answer, Raw, ask, chunked, post, request, send, stream
 

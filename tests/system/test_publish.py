@@ -11,11 +11,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bench.crowd import Crowd, Stream
 from encke.friends.opening import open_store
 from encke.friends.store import Pair, Store
 from encke.wire.sse_reader import SseReader
 
-from .crowd import Crowd, Stream
 from .node import Node, until
 from .raw import Raw, ask, post, stream
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from .crowd import Crowd
+from bench.crowd import Crowd
+
 from .node import Address, Node
 from .raw import Raw, ask, chunked, post, request, send, stream
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.checker import Checker
+from bench.crowd import Crowd, End
 from encke.settings import Settings
 
-from .checker import Checker
-from .crowd import Crowd, End
 from .node import Address, Node, lives, until
 from .raw import Raw, chunked, post, request, send, stream
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from .crowd import Crowd
+from bench.crowd import Crowd
+
 from .node import Address, Node, until
 from .raw import Answer, Raw, ask, post, request, send, stream
 

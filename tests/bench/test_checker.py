@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from .checker import Request, Verdict, compare
-from .crowd import End, Stream
+from bench.checker import Request, Verdict, compare
+from bench.crowd import End, Stream
 
 A, B, C = b"1:1:ann", b"1:2:ann", b"1:1:bob"
 

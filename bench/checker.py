@@ -31,8 +31,9 @@ from functools import partial
 from typing import NamedTuple, Self
 
 from .crowd import Crowd, Stream
-from .node import Address, until
 from .raw import Answer, Raw, post
+from .servers.encke import Address
+from .servers.processes import until
 
 
 class Request(NamedTuple):

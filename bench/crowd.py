@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Self
 
-from .node import PATIENCE, Address
+from .servers.encke import Address
+from .servers.processes import PATIENCE
 
 _MESSAGE = re.compile(rb"Recvd msg #(\d+): '(.*)'\n", re.DOTALL).fullmatch
 
