@@ -192,8 +192,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     window: Annotated[
         Bytes,
         _described(
-            "Bytes of messages of one gateway that may be under way to the router; "
-            "when more would, senders are not read from."
+            "Bytes of messages of one gateway that may be under way to the router; when more "
+            "would, senders are not read from. The last quarter is for short messages."
         ),
     ] = 4 * 1024 * 1024
     ack_timeout: Annotated[

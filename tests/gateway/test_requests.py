@@ -24,6 +24,7 @@ class Router:
 
     def __init__(self) -> None:
         self.full = False
+        self.under_way = 0
         self.sent: list[Sender] = []
 
     def login(self, handle: int, id: bytes) -> None:

@@ -67,9 +67,9 @@ class Connections:
         self.router = router
         self.awake: dict[int, Exchange] = {}
         """By descriptor: those of which more than the row is known, see `requests`."""
-        self.held: set[int] = set()
-        """Those that aren't read from for now: too much is under way, or owed; or the client has
-        ended its side."""
+        self.held: dict[int, None] = {}
+        """Those that aren't read from for now, who is so for longest first: too much is under way,
+        or owed; or the client has ended its side."""
         self.now = 1
         """The current tick."""
         self.open = 0
@@ -111,6 +111,8 @@ class Connections:
         exchange.end()
         if fd in self.held:
             self.release(fd)
+        if fd in self.poller.heavy:
+            self.poller.recall(fd)
 
     def end(self, fd: int) -> None:
         """The client has ended its side: it's told what it still waits for, then closed."""
@@ -135,7 +137,7 @@ class Connections:
         sending, which may destroy the answer on its way (RFC 9112, 9.6).
         """
         self.move(fd, Event.WRITTEN)
-        self.held.discard(fd)
+        self.held.pop(fd, None)
         try:
             sockets.end_writing(fd)
         except OSError:
@@ -154,7 +156,7 @@ class Connections:
             self.counts[Field.LOGOUTS] += 1
             self.router.logout(columns.handle[fd])
         self._abandon(fd)
-        self.held.discard(fd)
+        self.held.pop(fd, None)
         self.outbox.forget(fd)
         self.poller.forget(fd)
         columns.free(fd)
@@ -170,12 +172,12 @@ class Connections:
     def hold(self, fd: int) -> None:
         """Read no more from `fd` until `release`."""
         if fd not in self.held:
-            self.held.add(fd)
+            self.held[fd] = None
             self.rearm(fd)
 
     def release(self, fd: int) -> None:
         """Read from `fd` again."""
-        self.held.discard(fd)
+        self.held.pop(fd, None)
         self.rearm(fd)
 
     def rearm(self, fd: int) -> None:

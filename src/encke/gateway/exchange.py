@@ -23,7 +23,7 @@ class Handler:
     __slots__ = ("data", "exchange")
 
     bulk = False
-    """Whether bodies of this kind are read in large pieces."""
+    """Whether who sends a body of this kind sends much."""
 
     def __init__(self, exchange: "Exchange") -> None:
         self.exchange = exchange

@@ -87,7 +87,7 @@ class FarRouter:
         self._next_batch = 0
         self._gathering: dict[Order, _Batch] = {}
         self._under_way: dict[int, _Batch] = {}
-        self._bytes_under_way = 0
+        self.under_way = 0
         self.full = False
         self._login_ids: list[bytes] = []
         self._login_handles = array("Q")
@@ -122,8 +122,8 @@ class FarRouter:
             batch.messages.to += messages.to
             batch.messages.data += data
             batch.size += size
-        self._bytes_under_way += size
-        self.full = self._bytes_under_way >= self._window
+        self.under_way += size
+        self.full = self.under_way >= self._window
         if batch.size >= CUT:
             self._send_gathered()
 
@@ -217,7 +217,7 @@ class FarRouter:
             elif isinstance(frame, Result):
                 batch = self._under_way.pop(frame.batch, None)
                 if batch is not None:  # else it has failed: the link broke in between
-                    self._bytes_under_way -= batch.size
+                    self.under_way -= batch.size
                     _settle(batch, frame.counts, frame.statuses)
             elif isinstance(frame, LoggedIn):
                 self.holder.logged_in(frame.handles)
@@ -225,7 +225,7 @@ class FarRouter:
                 self.holder.refused(frame.handles)
             elif isinstance(frame, Ready):
                 self.available = self._ready = True
-        if self.full and self._bytes_under_way < self._window:
+        if self.full and self.under_way < self._window:
             self._make_room()
 
     def _lost(self) -> None:
@@ -235,7 +235,7 @@ class FarRouter:
         self._silent = 0
         batches = [*self._under_way.values(), *self._gathering.values()]
         self._under_way, self._gathering = {}, {}
-        self._bytes_under_way = 0
+        self.under_way = 0
         self._login_handles, self._login_ids = array("Q"), []
         self._logout_handles = array("Q")
         for batch in batches:

@@ -16,10 +16,11 @@ from ..scoreboard import Field, Row, State
 from ..settings import Settings
 from .connections import TICK, Connections
 from .exchange import MAX_PIPELINED
+from .heavy import Heavy
 from .life import BROKEN, IDLE, LINGERING, LOGGING_IN, NEW, STREAM, WAITING, WRITE
-from .poller import MAX_READY
+from .poller import AT_ONCE, MAX_READY
 from .port import Router
-from .requests import Requests
+from .requests import READ_A_TURN, READ_SIZE, Requests
 from .streams import Streams
 
 ACCEPTS_A_TURN = 64
@@ -78,6 +79,9 @@ class Gateway:
         self._poller = self._connections.poller
         self._streams = Streams(self._connections)
         self._requests = Requests(self._connections, self._streams)
+        self._heavy = Heavy(
+            reactor, self._poller, self._requests, router, settings.window, self._serve_each
+        )
         self._listening = False
         self._paused_until = 0.0
         self._drain_until = 0.0
@@ -129,12 +133,20 @@ class Gateway:
     # the poller
 
     def _serve(self, _events: int) -> None:
-        """Serve the connections that are ready."""
-        if self._requests.bulk:
-            self._requests.share_bulk()
-        self._serve_each(self._poller.poll(0, MAX_READY))
+        """Serve the connections that are ready, some at a time, until enough was read."""
+        requests, poll = self._requests, self._poller.poll
+        requests.bytes_read = 0
+        requests.heard = False
+        for _ in range(MAX_READY // AT_ONCE):
+            ready = poll(0, AT_ONCE)
+            self._serve_each(ready)
+            if len(ready) < AT_ONCE or requests.bytes_read >= READ_A_TURN:
+                break
+        if requests.heard:
+            self._heavy.heard = time.monotonic()
 
-    def _serve_each(self, ready: list[tuple[int, int]]) -> None:
+    def _serve_each(self, ready: list[tuple[int, int]], size: int = READ_SIZE) -> None:
+        """Serve connections, and read at most `size` bytes of each."""
         connections = self._connections
         states = connections.columns.state
         for fd, events in ready:
@@ -147,7 +159,7 @@ class Gateway:
                 elif events & BROKEN and fd in connections.held:
                     connections.close(fd)  # reading would tell, but nobody reads
                 elif state:
-                    self._requests.readable(fd)
+                    self._requests.readable(fd, size)
 
     # the listener
 
@@ -265,6 +277,9 @@ class Gateway:
             requests.answer()
         if outbox.queued:
             outbox.flush()
+        if self._heavy.ready and self._heavy.serve():
+            self._end_turn()  # once more, for them
+            self._heavy.rest()
         if self._expired or self._poller.deferred:
             self._look_at_slow()
 

@@ -108,6 +108,10 @@ PATIENCE: dict[int, str | float] = {
 """How long a state may last: a setting, or seconds. The others: it's the server's turn (OWING,
 WAITING, ENDING), or there is no end (STREAM)."""
 
+SENDING = frozenset((NEW, IDLE, HEAD, BODY, OWING, ENDING, LEAVING, LINGERING))
+"""The states in which a client may be sending requests, or what is dropped: who sends much is
+served apart (heavy)."""
+
 READ = select.EPOLLIN | select.EPOLLRDHUP
 WRITE = select.EPOLLOUT
 BROKEN = select.EPOLLERR | select.EPOLLHUP

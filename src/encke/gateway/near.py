@@ -67,7 +67,7 @@ class NearRouter:
         )
         self._most = settings.connections_per_user
         self._window = settings.window
-        self._bytes_under_way = 0  # of what the hub was given
+        self.under_way = 0  # of what the hub was given
         self.full = False
         self.holder: Holder
 
@@ -115,7 +115,7 @@ class NearRouter:
         elif rest := hub.rest:
             self._reactor.again(rest)
         self._busy = bool(self._written or self._queued or hub.busy_publishing)
-        if self.full and not self._queued and self._bytes_under_way < self._window:
+        if self.full and not self._queued and self.under_way < self._window:
             self.full = False
             self.holder.resume()
 
@@ -135,14 +135,14 @@ class NearRouter:
         count, size = len(messages), messages.size
         counts = array("I", bytes(4 * count))
         sent = _Sent(HERE, counts, sender=sender, size=size)
-        self._bytes_under_way += size
+        self.under_way += size
         self._busy = True
         if order.verb is Verb.PUBLISH:
             self._hub.publish(sent, messages, [sender.lane] * count)
         else:
             self._hub.send(sent, messages)
         self._let_out()
-        self.full |= self._queued or self._bytes_under_way >= self._window
+        self.full |= self._queued or self.under_way >= self._window
         self._reactor.again(0)
 
     def _let_out(self) -> None:
@@ -162,7 +162,7 @@ class NearRouter:
         concluded, hub.concluded = hub.concluded, []
         for sent in concluded:
             assert isinstance(sent, _Sent)
-            self._bytes_under_way -= sent.size
+            self.under_way -= sent.size
             if sent.statuses:
                 tell(sent.sender, sent.counts, sent.statuses, 0)
             else:

@@ -12,9 +12,10 @@ for each connection (with 53 of them: 8 times the CPU time, docs/adr/0002). So t
 listener stands in the outer epoll, and only connections in here.
 
 Level-triggered. A turn reads at most once from a ready socket; what is left makes it
-ready again in the next turn, so nobody re-arms anything and one loud client can't
-starve the others. Edge-triggered would need a read until EAGAIN, which is one more
-system call a request, and a list of those that weren't finished.
+ready again in the next turn, so nobody re-arms anything. Who is reported goes to the end of the
+kernel's list: `poll(0, n)` tells of n others next time, even if the first are ready all the time.
+Edge-triggered would need a read until EAGAIN, which is one more system call a request, and a list
+of those that weren't finished.
 
 Who arms what. A row is registered once, at accept, for what nearly all are waited for: bytes,
 or the peer's end. What else is to be reported says `life.interest`, and `Connections.rearm`
@@ -25,6 +26,9 @@ byte, from thousands of connections, and each byte would wake the gateway up, wh
 ten times what the byte does. So a connection that is still in the middle of a head after
 another read is deferred: it stands in a second epoll, which nobody waits on and which is
 looked at now and then, a few of them at a time. Once its head is complete, it's recalled.
+
+Who sends much. It would be ready all the time, and first in the list: so it stands in a third
+epoll, which is a descriptor of the loop by itself (`heavy_fileno`), see heavy.
 
 fd reuse. Closing a descriptor removes it from the epoll by itself, because nobody
 else holds a duplicate of it: gateways never fork. Within one turn a report can be
@@ -41,28 +45,43 @@ MAX_READY = 512
 """Connections served a turn. At 20 us each a turn is then about 10 ms at the most, the
 longest that a link frame or an accept waits."""
 
+AT_ONCE = 16
+"""Of these, how many are asked for at once: if what they send was much, the turn ends."""
+
 
 class Poller:
-    """An epoll over the connections of one gateway."""
+    """The epolls over the connections of one gateway."""
 
-    __slots__ = ("_epoll", "_patient", "_unusual", "deferred", "poll")
+    __slots__ = ("_apart", "_epoll", "_heavy", "_patient", "_unusual", "deferred", "heavy", "poll")
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._patient = select.epoll()
+        self._heavy = select.epoll()
         self._unusual: dict[int, int] = {}
         self.poll = self._epoll.poll
-        """`poll(0, MAX_READY)`: descriptors with their events; never waits."""
+        """`poll(0, n)`: descriptors with their events, at most n; never waits."""
         self.deferred: set[int] = set()
-        """Descriptors of which `poll` says nothing."""
+        """Descriptors of which `deferred_ready` tells, and not `poll`."""
+        self.heavy: set[int] = set()
+        """Descriptors of which `heavy_ready` tells; none is among the deferred too."""
+        self._apart = ((self.deferred, self._patient), (self.heavy, self._heavy))
 
     def fileno(self) -> int:
         """The descriptor that is readable when a connection is ready."""
         return self._epoll.fileno()
 
+    def heavy_fileno(self) -> int:
+        """The one that is readable when a heavy connection is."""
+        return self._heavy.fileno()
+
     def deferred_ready(self, at_most: int) -> list[tuple[int, int]]:
         """Those of the deferred that are ready, at most so many; who waits longest comes first."""
         return self._patient.poll(0, at_most)
+
+    def heavy_ready(self, at_most: int) -> list[tuple[int, int]]:
+        """The same of the heavy."""
+        return self._heavy.poll(0, at_most)
 
     def add(self, fd: int) -> None:
         """Report `fd` when it can be read from, or its peer is gone."""
@@ -76,23 +95,40 @@ class Poller:
             del self._unusual[fd]
         else:
             self._unusual[fd] = events
-        (self._patient if fd in self.deferred else self._epoll).modify(fd, events)
+        self._where(fd).modify(fd, events)
 
     def defer(self, fd: int) -> None:
         """Report `fd` by `deferred_ready` only."""
-        if fd not in self.deferred:
-            self.deferred.add(fd)
-            self._epoll.unregister(fd)
-            self._patient.register(fd, self._unusual.get(fd, READ))
+        self._move(fd, self.deferred)
+
+    def weigh(self, fd: int) -> None:
+        """Report `fd` by `heavy_ready` only."""
+        self._move(fd, self.heavy)
 
     def recall(self, fd: int) -> None:
-        """Report `fd` by `poll` again, if it's deferred."""
-        if fd in self.deferred:
-            self.deferred.discard(fd)
-            self._patient.unregister(fd)
-            self._epoll.register(fd, self._unusual.get(fd, READ))
+        """Report `fd` by `poll` again."""
+        self._move(fd, None)
 
     def forget(self, fd: int) -> None:
         """`fd` is about to be closed."""
         self.deferred.discard(fd)
+        self.heavy.discard(fd)
         self._unusual.pop(fd, None)
+
+    def _where(self, fd: int) -> select.epoll:
+        for members, epoll in self._apart:
+            if fd in members:
+                return epoll
+        return self._epoll
+
+    def _move(self, fd: int, to: set[int] | None) -> None:
+        """Move it from the epoll that it's in to that of `to`, of which it's a member then."""
+        before = self._where(fd)
+        self.deferred.discard(fd)
+        self.heavy.discard(fd)
+        if to is not None:
+            to.add(fd)
+        after = self._where(fd)
+        if after is not before:
+            before.unregister(fd)
+            after.register(fd, self._unusual.get(fd, READ))

@@ -67,6 +67,10 @@ class Router(Protocol):
         """Whether as much is under way as may be: read no more from senders."""
 
     @property
+    def under_way(self) -> int:
+        """Bytes of messages whose fate isn't known yet."""
+
+    @property
     def users(self) -> int:
         """User ids that are logged in here, if the map is in this process, else 0."""
 

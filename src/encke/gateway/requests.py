@@ -6,9 +6,9 @@
 Answers leave at the turn's end (`answer`), in the order of their requests, those of a
 connection together.
 
-Bounded work: a turn reads once from a connection, at most READ_SIZE bytes (NDJSON
-bodies share BULK_SIZE), and nothing from one that is ahead of the router or doesn't
-take its answers.
+Bounded work: a turn reads once from a connection, at most READ_SIZE bytes, and nothing from one
+that is ahead of the router or doesn't take its answers; who sends much has turns of its own, see
+heavy.
 """
 
 import os
@@ -24,7 +24,19 @@ from . import life
 from .answers import Answers
 from .connections import Connections
 from .exchange import MAX_PIPELINED, Exchange, Handler
-from .life import BODY, ENDING, HEAD, IDLE, LINGERING, LOGGING_IN, NEW, OWING, STREAM, WAITING
+from .life import (
+    BODY,
+    ENDING,
+    HEAD,
+    IDLE,
+    LINGERING,
+    LOGGING_IN,
+    NEW,
+    OWING,
+    SENDING,
+    STREAM,
+    WAITING,
+)
 from .routes import Action, Problem, Route, route
 from .senders import UNAVAILABLE, Bulk, Single, too_large
 from .streams import Streams
@@ -32,10 +44,11 @@ from .streams import Streams
 READ_SIZE = 64 * 1024
 """Bytes read of a connection in a turn: room for a whole message in most cases."""
 
-BULK_SIZE = 1024 * 1024
-"""Bytes of NDJSON read in a turn, shared by all such bodies: about 16,000 lines. The more
-messages a turn has, the more of them share a write; but all else waits for it, up to
-70 ms on a core that bulk senders keep busy."""
+READ_A_TURN = 1024 * 1024
+"""Bytes read in a turn of all who aren't heavy; and those of poller.AT_ONCE more."""
+
+_MANY = 128
+"""Events of one read from which on its connection sends much: some 40 requests."""
 
 _SPARE_EXCHANGES = 64
 """Exchanges kept for reuse, so that a busy sender costs no allocation a request."""
@@ -77,10 +90,13 @@ class Requests:
         self._limit_digits = len(str(self._limit))
         self._answers = Answers()
         self.delivered = self._answers.delivered
-        self.bulk = False
-        """Whether NDJSON bodies were read in this turn or in the last: `share_bulk` is due."""
-        self._bulk_reads = 0
-        self._bulk_share = BULK_SIZE
+        self.bytes_read = 0
+        """Bytes, and lines of NDJSON, that were read since whoever reads them reset this."""
+        self.lines_read = 0
+        self.much = False
+        """Whether the connection that was read from last sends much, see heavy."""
+        self.heard = False
+        """Whether another has sent something whole."""
 
     def tick(self) -> None:
         """A second may have passed."""
@@ -88,23 +104,13 @@ class Requests:
 
     # what a connection sends
 
-    def share_bulk(self) -> None:
-        """Share BULK_SIZE among as many NDJSON bodies as there were in the last turn."""
-        self.bulk = self._bulk_reads > 0
-        self._bulk_share = max(READ_SIZE, BULK_SIZE // max(1, self._bulk_reads))
-        self._bulk_reads = 0
-
-    def readable(self, fd: int) -> None:
+    def readable(self, fd: int, size: int = READ_SIZE) -> None:
         """There's something to read from a connection that isn't a stream."""
         exchange, state = self._awake.get(fd), self.states[fd]
+        self.much = False
         if self.router.full and state < WAITING:
             self._connections.hold(fd)
             return
-        size = READ_SIZE
-        if exchange is not None and exchange.handler is not None and exchange.handler.bulk:
-            self._bulk_reads += 1
-            self.bulk = True
-            size = self._bulk_share
         try:
             data = os.read(fd, size)
         except BlockingIOError:
@@ -112,6 +118,8 @@ class Requests:
         except OSError:
             self._connections.close(fd)
             return
+        self.bytes_read += len(data)
+        self.much = len(data) == size
         if not data:
             self._ended(fd, state)
         elif state < WAITING:  # else nobody looks at it
@@ -120,6 +128,8 @@ class Requests:
                 exchange.fd = fd
                 self._awake[fd] = exchange
             self._received(exchange, data)
+        if self.much and self.states[fd] in SENDING:
+            self._poller.weigh(fd)
 
     def _new_exchange(self) -> Exchange:
         return Exchange(RequestParser(self._settings.head_limit, self._known_heads))
@@ -158,8 +168,11 @@ class Requests:
         ):
             states[fd] = _WHOLE[state]  # as Connections.move, without a call
             self._deadlines[fd] = 0
+            self.heard = True
         else:
             self._read_on(exchange)
+        if end > _MANY:
+            self.much = True
 
     def _take(self, exchange: Exchange, request: Request, body: Event) -> bool:
         """Take what nearly every request is, a short message that is here as a whole, on the
@@ -205,6 +218,7 @@ class Requests:
         fd, move = exchange.fd, self._connections.move
         if exchange.request is not None:
             move(fd, life.Event.BODY_BEGAN)
+            self.much |= exchange.handler is not None and exchange.handler.bulk
         else:
             move(fd, life.Event.WHOLE)
             if not exchange.parser.between_requests:

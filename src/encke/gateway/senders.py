@@ -69,6 +69,8 @@ class Desk(Protocol):
     states: bytearray
     """By descriptor, see life."""
     in_cluster: bool
+    lines_read: int
+    """Lines of NDJSON; whoever bounds them resets it."""
 
     def accepted(self, handler: "Bulk", accepted: int, delivered: int, forwarded: int) -> None:
         """All of an NDJSON body was sent."""
@@ -202,6 +204,7 @@ class Bulk(Handler):
             return
         decoded = ndjson.decode(block, self._line, self._limit)
         self._line += decoded.lines
+        self._desk.lines_read += decoded.lines
         if decoded.ids:
             self._pending += len(decoded.ids)
             self._desk.router.send(self, Messages(decoded.ids, decoded.messages), self.order)

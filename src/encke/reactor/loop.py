@@ -20,6 +20,7 @@ from collections.abc import Callable
 IN = select.EPOLLIN
 OUT = select.EPOLLOUT
 EXCLUSIVE = select.EPOLLEXCLUSIVE
+ONESHOT = select.EPOLLONESHOT
 GONE = select.EPOLLHUP | select.EPOLLERR | select.EPOLLRDHUP
 
 MAX_EVENTS = 64

@@ -1,0 +1,244 @@
+"""Who sends much is served last, by turns, and leaves room: in process, turn by turn, beside a
+router that only takes."""
+
+import contextlib
+import socket
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from encke.gateway.gateway import Gateway
+from encke.gateway.heavy import BYTES_A_TURN, LINES_A_TURN, POLITE_PIECE, POLITE_WINDOW
+from encke.gateway.poller import AT_ONCE
+from encke.gateway.port import Sender
+from encke.gateway.requests import READ_A_TURN, READ_SIZE
+from encke.reactor.loop import Reactor
+from encke.scoreboard import FIRST_GATEWAY, Scoreboard
+from encke.settings import Settings
+from encke.wire.message import SEND, Messages, Order
+
+WINDOW = Settings().window
+HEAD = b"POST /send HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n"
+SHORT = b"POST /send/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
+LINE = b'{"id": "1", "data": "%b"}\n'
+LONG = LINE % (b"x" * 1000)
+TINY = LINE % b""
+
+
+class Router:
+    """Takes everything and says nothing (port.Router)."""
+
+    available = True
+    users = 0
+    counts: Mapping[int, int] = {}
+
+    def __init__(self) -> None:
+        self.full = False
+        self.under_way = 0
+        self.sent: list[tuple[int, int, int]] = []
+        """Whose, how many messages, of how many bytes."""
+
+    def login(self, handle: int, id: bytes) -> None:
+        pass
+
+    def logout(self, handle: int) -> None:
+        pass
+
+    def send(self, sender: Sender, messages: Messages, order: Order = SEND) -> None:
+        self.sent.append((sender.lane, len(messages), sum(map(len, messages.data))))
+
+    def flush(self) -> None:
+        pass
+
+    def tick(self) -> None:
+        pass
+
+
+class House:
+    """A gateway; `connect` is a connection of it."""
+
+    def __init__(self) -> None:
+        self.reactor = Reactor()
+        self.router = Router()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.setblocking(False)
+        self.clients: dict[int, socket.socket] = {}
+        """By the gateway's descriptor: the other end."""
+        self.left: dict[int, bytes] = {}
+        """By it too: what of a piece the kernel hasn't taken yet."""
+        self.gateway = Gateway(
+            Settings(),
+            self.reactor,
+            self.router,
+            number=1,
+            listener=self.listener,
+            capacity=1000,
+            row=Scoreboard().row(FIRST_GATEWAY),
+        )
+        self.reactor.after_turn(self.reactor.stop)
+
+    def connect(self) -> int:
+        """A new connection."""
+        ours, client = socket.socketpair()
+        for end in (ours, client):
+            end.setblocking(False)
+        fd = ours.detach()
+        self.clients[fd] = client
+        self.gateway._connections.take(fd)
+        return fd
+
+    def heavy(self, count: int, piece: bytes) -> list[int]:
+        """So many connections that send NDJSON, of which the gateway has seen the beginning."""
+        fds = [self.connect() for _ in range(count)]
+        for fd in fds:
+            self.clients[fd].send(HEAD + piece)
+        self.turn()
+        return fds
+
+    def fill(self, fds: list[int], piece: bytes) -> None:
+        """Send as much as the kernel takes: what was left the last time, then such pieces."""
+        for fd in fds:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    data = self.left.pop(fd, b"") or piece * (READ_SIZE // len(piece))
+                    self.left[fd] = data
+                    self.left[fd] = data[self.clients[fd].send(data) :]
+
+    def turn(self) -> list[tuple[int, int, int]]:
+        """Let a turn of the loop pass; what was sent in it."""
+        self.router.sent.clear()
+        self.reactor._stopped = False
+        self.reactor.again(0.01)
+        self.reactor.run()
+        return self.router.sent.copy()
+
+    def close(self) -> None:
+        for fd, client in self.clients.items():
+            self.gateway._connections.close(fd)
+            client.close()
+        self.listener.close()
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    house = House()
+    yield house
+    house.close()
+
+
+def test_heavy_senders_are_served_last(house: House) -> None:
+    """Whoever was there first, and however much the others have sent: short messages go first."""
+    heavy = house.heavy(3, LONG)
+    ordinary = [house.connect() for _ in range(20)]
+    house.fill(heavy, LONG)
+    for _ in range(3):
+        for fd in ordinary:
+            house.clients[fd].send(SHORT)
+        sent = [lane for lane, _, _ in house.turn()]
+        assert sorted(sent[: len(ordinary)]) == ordinary
+        assert set(sent[len(ordinary) :]) <= set(heavy)
+
+
+def test_heavy_senders_take_turns(house: House) -> None:
+    """Each of them has as many turns as any other, all the time."""
+    heavy = house.heavy(7, LONG)
+    seen: list[int] = []
+    for _ in range(20):
+        house.fill(heavy, LONG)
+        seen += [lane for lane, _, _ in house.turn()]
+    for at in range(len(seen) - 7):
+        assert set(seen[at : at + 7]) == set(heavy)
+
+
+def test_what_is_read_of_heavy_senders_in_a_turn(house: House) -> None:
+    """Bytes are bounded, and lines too: those of a turn, and one read more."""
+    heavy, requests = house.heavy(20, LONG), house.gateway._requests
+    for piece, length in ((LONG, len(LONG)), (TINY, len(TINY)), (b"\n" * 1000, 1)):
+        for _ in range(3):
+            house.fill(heavy, piece)
+            sent = house.turn()
+            size, lines = requests.bytes_read, requests.lines_read
+            assert size <= BYTES_A_TURN
+            assert lines < LINES_A_TURN + READ_SIZE // length + 2
+            assert size == BYTES_A_TURN or lines >= LINES_A_TURN
+            assert sum(messages for _, messages, _ in sent) <= lines
+
+
+def test_what_is_read_of_all_others_in_a_turn(house: House) -> None:
+    """Long bodies that come in one go, on many connections: bytes are bounded, and everybody has
+    a turn before anybody has another."""
+    body = b"x" * (READ_SIZE - 100)
+    head = b"POST /send/1 HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)
+    fds = [house.connect() for _ in range(5 * AT_ONCE)]
+    assert len(fds) * len(body) > 2 * READ_A_TURN
+    for fd in fds:
+        house.clients[fd].send(head + body)
+    seen: list[int] = []
+    while len(seen) < len(fds):
+        sent = house.turn()
+        assert 0 < sum(size for _, _, size in sent) <= READ_A_TURN + AT_ONCE * READ_SIZE
+        seen += [lane for lane, _, _ in sent]
+        house.clients[seen[0]].send(head + body)
+    assert set(seen) == set(fds)
+
+
+def test_the_reserve_of_the_window(house: House) -> None:
+    """Three quarters of the window are the most that heavy senders take; the rest is for those who
+    send short messages, until that's gone too."""
+    (heavy,) = house.heavy(1, LONG)
+    ordinary = house.connect()
+    reserve = WINDOW // 4
+    for under_way, taken in ((WINDOW - reserve - 1, True), (WINDOW - reserve, False), (0, True)):
+        house.fill([heavy], LONG)
+        house.router.under_way = under_way
+        assert {lane for lane, _, _ in house.turn()} == ({heavy} if taken else set())
+    house.router.under_way = WINDOW - 1
+    house.clients[ordinary].send(SHORT)
+    assert house.turn() == [(ordinary, 1, 1)]
+    house.router.full = True
+    house.clients[ordinary].send(SHORT)
+    assert house.turn() == []
+
+
+def test_heavy_senders_are_polite_while_others_send(house: House) -> None:
+    """In a turn in which somebody has sent a short message they have one short piece read, and in
+    none if more is under way than others should wait for."""
+    (heavy,) = house.heavy(1, LONG)
+    ordinary = house.connect()
+    for under_way, pieces in ((0, 1), (POLITE_WINDOW - 1, 1), (POLITE_WINDOW, 0)):
+        house.router.under_way = under_way
+        house.fill([heavy], LONG)
+        house.gateway._heavy._rests_until = 0.0
+        house.clients[ordinary].send(SHORT)
+        short, *sent = house.turn()
+        assert short == (ordinary, 1, 1)
+        assert len(sent) == pieces
+        assert sum(messages for _, messages, _ in sent) * len(LONG) <= POLITE_PIECE + len(LONG)
+    house.router.under_way = 0
+    house.gateway._heavy.heard = 0.0  # that is long ago
+    assert sum(size for _, _, size in house.turn()) > POLITE_PIECE
+
+
+def test_who_is_heavy(house: House) -> None:
+    """Who sends long bodies, much at once, or NDJSON in pieces, is, as long as that lasts; a stream
+    never is."""
+    fd = house.connect()
+    client, heavy = house.clients[fd], house.gateway._poller.heavy
+    long = b"POST /send/1 HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % READ_SIZE
+    chunked = b"POST /send HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for sent, is_heavy in (
+        (SHORT * 30, False),
+        (SHORT * 60, True),
+        (SHORT, False),
+        (long + b"x" * (READ_SIZE - len(long)), True),
+        (b"x" * len(long), False),
+        (chunked, True),
+        (b"1\r\n\n\r\n", True),
+        (b"0\r\n\r\n", False),
+        (chunked, True),
+        (b"0\r\n\r\nGET /test/1 HTTP/1.1\r\nHost: a\r\n\r\n", False),
+    ):
+        assert client.send(sent) == len(sent)
+        for _ in range(3):
+            house.turn()
+        assert (fd in heavy) == is_heavy, sent[:99]
