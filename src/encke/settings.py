@@ -136,6 +136,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     body_timeout: Annotated[
         Timeout, _described("Longest pause while a body is being sent, seconds.")
     ] = 30.0
+    answer_timeout: Annotated[
+        Timeout,
+        _described(
+            "Time that a sender waits for an answer, seconds; then it's told that it isn't known "
+            "what became of its message (503). A publication for a million takes the most."
+        ),
+    ] = 60.0
     idle_timeout: Annotated[
         Timeout,
         _described("Time that a kept-alive connection may wait for its next request, seconds."),

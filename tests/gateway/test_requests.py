@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from encke.gateway.connections import Connections
-from encke.gateway.life import ENDING, FREE, LINGERING
+from encke.gateway.life import ENDING, FREE, LINGERING, LOGGING_IN
 from encke.gateway.poller import MAX_READY
 from encke.gateway.port import Sender
 from encke.gateway.requests import Requests
@@ -62,7 +62,8 @@ class Gateway:
 
     def ready(self) -> list[int]:
         """Who the poller says is ready."""
-        return [fd for fd, _ in self.connections.poller.poll(0, MAX_READY)]
+        poller = self.connections.poller
+        return [fd for fd, _ in (*poller.poll(0, MAX_READY), *poller.deferred_ready(1))]
 
     def turn(self) -> None:
         """Read from whoever is ready, give the answers, write."""
@@ -158,5 +159,52 @@ def test_lines_of_a_body_that_was_cut_off_have_no_answer(gateway: Gateway, faile
         sender.failed(1)
     else:
         sender.settled(1, 1)
+    gateway.turn()
+    assert gateway.client.recv(4096) == b""
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_hostile_senders_keep_nobody_from_asking(gateway: Gateway, pieces: int) -> None:
+    """While the router is full a stream is opened all the same, however its head is cut."""
+    gateway.router.full = True
+    head = b"GET /test/1 HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 6000 + b"\r\n\r\n"
+    for piece in range(pieces):
+        size = len(head) // pieces + 1
+        gateway.client.send(head[piece * size : (piece + 1) * size])
+        for _ in range(4):
+            gateway.turn()
+    assert gateway.state == LOGGING_IN
+
+
+def test_hostile_messages_behind_a_question_wait(gateway: Gateway) -> None:
+    """Few of them are taken with it while the router is full."""
+    gateway.router.full = True
+    message = b"POST /send/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
+    gateway.client.send(b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n" + message * 1000)
+    for _ in range(8):
+        gateway.turn()
+    assert len(gateway.router.sent) < 100
+    assert gateway.ready() == []
+
+
+@pytest.mark.parametrize("more", [b"", b"GET /test/1 HTTP/1.1\r\nHost: a\r\n\r\n"])
+def test_hostile_silence_of_the_router_has_an_end(gateway: Gateway, more: bytes) -> None:
+    """What is owed for too long is answered: it isn't known; what comes later changes nothing."""
+    message = b"POST /send/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
+    gateway.client.send(message + message + more)
+    gateway.turn()
+    first, second = gateway.router.sent
+    first.settled(1, 1)
+    gateway.turn()
+    assert gateway.client.recv(4096).endswith(b'{"delivered": 1}')
+    connections = gateway.connections
+    connections.now += connections.patience[gateway.state] + 1
+    assert 0 < connections.columns.deadline[gateway.fd] <= connections.now
+    gateway.requests.expired(gateway.fd)
+    gateway.turn()
+    said = gateway.client.recv(4096)
+    assert said.startswith(b"HTTP/1.1 503 ")
+    assert b"--answer-timeout" in said
+    second.settled(1, 1)
     gateway.turn()
     assert gateway.client.recv(4096) == b""

@@ -28,7 +28,8 @@ the table says in which state it is then. The rules, in words:
                                    LEAVING --> LINGERING --> FREE
 
 Who is read from, and who is written to, says `interest` alone. How long a state may last says
-`PATIENCE`: who takes longer is closed, or told so (HEAD, BODY, LOGGING_IN).
+`PATIENCE`: who takes longer is closed, or told so; of what takes the server too long (OWING,
+WAITING, LOGGING_IN, ENDING) the client is told that it isn't known.
 
 Pure.
 """
@@ -87,7 +88,12 @@ TABLE: dict[int, dict[Event, int]] = {
     HEAD: _REQUESTS | {Event.ENDED: ENDING},
     BODY: _REQUESTS | {Event.ENDED: ENDING},
     OWING: _REQUESTS | {Event.ENDED: ENDING, Event.ANSWERED: IDLE},
-    WAITING: {Event.ENDED: ENDING, Event.ANSWERED: LOGGING_IN, Event.CLOSED: FREE},
+    WAITING: {
+        Event.ENDED: ENDING,
+        Event.LAST: ENDING,
+        Event.ANSWERED: LOGGING_IN,
+        Event.CLOSED: FREE,
+    },
     LOGGING_IN: {Event.LOGGED_IN: STREAM, Event.LAST: ENDING, Event.CLOSED: FREE},
     ENDING: {Event.ENDED: ENDING, Event.ANSWERED: LEAVING, Event.CLOSED: FREE},
     LEAVING: {Event.ENDED: LEAVING, Event.WRITTEN: LINGERING, Event.CLOSED: FREE},
@@ -101,12 +107,14 @@ PATIENCE: dict[int, str | float] = {
     IDLE: "idle_timeout",
     HEAD: "head_timeout",
     BODY: "body_timeout",  # since its last piece
+    OWING: "answer_timeout",  # since the last request
+    WAITING: "answer_timeout",
     LOGGING_IN: "head_timeout",
+    ENDING: "answer_timeout",
     LEAVING: "body_timeout",
     LINGERING: 2.0,
 }
-"""How long a state may last: a setting, or seconds. The others: it's the server's turn (OWING,
-WAITING, ENDING), or there is no end (STREAM)."""
+"""How long a state may last: a setting, or seconds. Of a STREAM there's no end."""
 
 SENDING = frozenset((NEW, IDLE, HEAD, BODY, OWING, ENDING, LEAVING, LINGERING))
 """The states in which a client may be sending requests, or what is dropped: who sends much is

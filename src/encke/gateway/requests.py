@@ -20,7 +20,7 @@ from ..wire.http import KnownHeads, RequestParser
 from ..wire.message import SEND, Verb
 from ..wire.request import END, Event, Refusal, Request
 from ..wire.response import CONTINUE
-from . import life
+from . import life, sockets
 from .answers import Answers
 from .connections import Connections
 from .exchange import MAX_PIPELINED, Exchange, Handler
@@ -44,6 +44,10 @@ from .streams import Streams
 READ_SIZE = 64 * 1024
 """Bytes read of a connection in a turn: room for a whole message in most cases."""
 
+ASK_SIZE = 4 * 1024
+"""Bytes read at once of who asks for a stream, or for anything else, while senders aren't read
+from: messages may stand behind it."""
+
 READ_A_TURN = 1024 * 1024
 """Bytes read in a turn of all who aren't heavy; and those of poller.AT_ONCE more."""
 
@@ -52,6 +56,9 @@ _MANY = 128
 
 _SPARE_EXCHANGES = 64
 """Exchanges kept for reuse, so that a busy sender costs no allocation a request."""
+
+_OWED = frozenset((OWING, WAITING, ENDING))
+_AWAKE = _OWED | {HEAD, BODY, LOGGING_IN}
 
 _WHOLE, _ANSWERED = life.AFTER[life.Event.WHOLE], life.AFTER[life.Event.ANSWERED]
 
@@ -65,6 +72,13 @@ TOO_MANY = Problem(
     ((b"Retry-After", b"10"),),
 )
 
+OVERDUE = Problem(
+    503,
+    "It isn't known yet what became of this (--answer-timeout): it may have been delivered, or may "
+    "still be.",
+    ((b"Retry-After", b"5"),),
+)
+
 TIMEOUT = Problem(408, "The request came too slowly; send it in one go.")
 
 
@@ -75,6 +89,7 @@ class Requests:
         self.router = connections.router
         self.states = connections.columns.state
         self._deadlines = connections.columns.deadline
+        self._patience = connections.patience[OWING]
         self.counts = connections.counts
         self.in_cluster = bool(connections.settings.nats)
         self.ready: list[Exchange] = []
@@ -109,8 +124,10 @@ class Requests:
         exchange, state = self._awake.get(fd), self.states[fd]
         self.much = False
         if self.router.full and state < WAITING:
-            self._connections.hold(fd)
-            return
+            if not self._asks(fd, state):
+                self._connections.hold(fd)
+                return
+            size = ASK_SIZE
         try:
             data = os.read(fd, size)
         except BlockingIOError:
@@ -119,7 +136,7 @@ class Requests:
             self._connections.close(fd)
             return
         self.bytes_read += len(data)
-        self.much = len(data) == size
+        self.much = len(data) == size != ASK_SIZE
         if not data:
             self._ended(fd, state)
         elif state < WAITING:  # else nobody looks at it
@@ -130,6 +147,16 @@ class Requests:
             self._received(exchange, data)
         if self.much and self.states[fd] in SENDING:
             self._poller.weigh(fd)
+
+    def _asks(self, fd: int, state: int) -> bool:
+        """Whether it brings no message, as far as can be known: a request that begins otherwise
+        than POST does, or the rest of a head."""
+        if state == HEAD:
+            return True
+        try:
+            return state in (NEW, IDLE) and sockets.peek(fd) != b"P"
+        except OSError:
+            return True  # reading will tell
 
     def _new_exchange(self) -> Exchange:
         return Exchange(RequestParser(self._settings.head_limit, self._known_heads))
@@ -167,7 +194,7 @@ class Requests:
             and len(exchange.owed) < MAX_PIPELINED
         ):
             states[fd] = _WHOLE[state]  # as Connections.move, without a call
-            self._deadlines[fd] = 0
+            self._deadlines[fd] = self._connections.now + self._patience
             self.heard = True
         else:
             self._read_on(exchange)
@@ -244,16 +271,30 @@ class Requests:
         """A connection's state has lasted too long."""
         connections, state = self._connections, self.states[fd]
         exchange = self._awake.get(fd)
-        if exchange is None or state not in (HEAD, BODY, LOGGING_IN):
+        if exchange is None or state not in _AWAKE:
             connections.close(fd)
             return
         self.counts[Field.TIMEOUTS] += 1
-        if state == LOGGING_IN:
+        if state in _OWED:
+            self._overdue(exchange)
+        elif state == LOGGING_IN:
             connections.router.logout(connections.columns.handle[fd])
             self._no_stream(exchange, UNAVAILABLE)
         else:
             connections.move(fd, life.Event.LAST)
             self.refused(exchange.handler or Handler(exchange), TIMEOUT)
+
+    def _overdue(self, exchange: Exchange) -> None:
+        """Answers have been owed for too long: what isn't known by now is said so."""
+        fd = exchange.fd
+        if self.states[fd] != ENDING:
+            self._connections.move(fd, life.Event.LAST)
+        exchange.login = None
+        for handler in list(exchange.owed):
+            if not handler.data:
+                self.refused(handler, OVERDUE)
+        if not exchange.owed:
+            self.ready.append(exchange)
 
     def login_refused(self, handles: Iterable[int]) -> None:
         """The ids of these have too many connections (port.Holder.refused)."""

@@ -74,6 +74,16 @@ def end_writing(fd: int) -> None:
         connection.detach()
 
 
+def peek(fd: int) -> bytes:
+    """The first byte that waits to be read, or none if the client has ended its side. Raises
+    OSError."""
+    connection = _borrowed(fd)
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    finally:
+        connection.detach()
+
+
 def _borrowed(fd: int) -> socket.socket:
     """An object for a descriptor, to be detached; of which kind it is needn't be asked."""
     return socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)
