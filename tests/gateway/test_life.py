@@ -105,7 +105,7 @@ def test_all_states_are_reached() -> None:
 
 @pytest.mark.parametrize("state", STATES[1:])
 def test_who_may_take_for_ever(state: int) -> None:
-    """A state has a deadline, whoever's turn it is, unless nothing is waited for. Each is a setting,
+    """A state has a deadline, whoever's turn it is, but for a stream. Each is a setting,
     or a few seconds."""
     assert (state in PATIENCE) == (state != STREAM)
     if state != STREAM:
