@@ -23,7 +23,6 @@ from bench.servers.processes import end, free_ports
 
 from .node import Node, until
 from .raw import send, stream
-from .test_faults import is_new
 
 
 def suspend(pid: int, seconds: float) -> None:
@@ -55,7 +54,7 @@ def test_hostile_signal_without_a_name() -> None:
     with Node("--gateways", "2") as node:
         pid = node.pid_of("gateway-0")
         os.kill(pid, signal.SIGRTMIN + 3)
-        until(lambda: is_new(node, "gateway-0", pid), "it is replaced")
+        until(lambda: node.replaced("gateway-0", pid), "it is replaced")
         (died,) = (line for line in node.log if "event=process-died" in line)
         assert f'reason="signal {signal.SIGRTMIN + 3}"' in died
 
@@ -190,7 +189,7 @@ def test_hostile_fork() -> None:
             assert send(node.address, "x", "x") == 1
         most, _ = resource.getrlimit(resource.RLIMIT_NPROC)
         limit("unlimited" if most == resource.RLIM_INFINITY else str(most))
-        until(lambda: is_new(node, "gateway-0", victim), "it is replaced")
+        until(lambda: node.replaced("gateway-0", victim), "it is replaced")
         assert not any("Traceback" in line for line in node.log)
         gateway = node.current("gateway-0")
         assert gateway is not None
