@@ -1,8 +1,6 @@
 """A real browser, headless Chromium, receives messages: through nginx, across origins, bare."""
 
 import contextlib
-import http.server
-import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -11,6 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 from proxies import proxy, shown
+from sites import site
 from system.node import Node
 
 from bench.servers.nginx import Nginx
@@ -65,27 +64,6 @@ def behind_nginx(server: Node, directory: Path) -> Iterator[str]:
     }
     with proxy(Nginx, shown("deployment.md", "nginx", changes), port):
         yield f"http://127.0.0.1:{port}/"
-
-
-@contextlib.contextmanager
-def site(directory: Path) -> Iterator[str]:
-    """A web site of its own with the page in `directory`; its origin."""
-    handler = partial(Quiet, directory=str(directory))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
-        thread = threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{web.server_port}"
-        finally:
-            web.shutdown()
-            thread.join()
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Files, without a log."""
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
 
 
 def test_an_event_source_behind_nginx(server: Node, page: Page, tmp_path: Path) -> None:

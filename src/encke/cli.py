@@ -138,13 +138,21 @@ def _signature_of_serve() -> inspect.Signature:
     for setting in described(Settings):
         default = written(setting.default)
         default = f" [default: {default}]" if default else ""
-        option = typer.Option(setting.flag, help=setting.description + default, show_default=False)
+        option = typer.Option(
+            setting.flag,
+            help=setting.description + default,
+            show_default=False,
+            metavar=f"<{setting.type.__name__}>" if setting.many else None,
+        )
         parameters.append(
             inspect.Parameter(
                 setting.name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=None,
-                annotation=Annotated[setting.type | None, option],
+                annotation=Annotated[
+                    list[setting.type] | None if setting.many else setting.type | None,  # type: ignore[name-defined]
+                    option,
+                ],
             )
         )
     return inspect.Signature(parameters)

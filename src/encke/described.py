@@ -131,6 +131,8 @@ def written(value: object) -> str:
     """`value` as one writes it in a flag; None: it isn't given."""
     if value is None:
         return ""
+    if isinstance(value, tuple):
+        return ",".join(map(written, value))
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)

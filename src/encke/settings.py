@@ -7,6 +7,7 @@ from the descriptions here, so that a setting is described in one place.
 """
 
 import os
+import re
 import resource
 from collections.abc import Mapping
 from typing import Annotated
@@ -16,6 +17,13 @@ from msgspec import Meta
 
 from .errors import BadSettings
 from .sizes import MAX_MESSAGE
+
+_SEVERAL = frozenset(("allow_origin",))
+"""Settings of which there may be several."""
+
+_is_origin = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.\-]*)://(?:[a-z0-9._~\-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
+).fullmatch
 
 RESERVED_FILES = 64
 """Open files of a gateway that are not connections: listeners, epolls, link, logs."""
@@ -55,12 +63,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         False
     )
     allow_origin: Annotated[
-        str,
+        tuple[str, ...],
         _described(
-            "Web origin whose pages may open streams (CORS), e.g. https://example.org; "
-            "* for all. Empty: only pages of the same origin."
+            "Web origin whose pages may open streams and send (CORS), e.g. https://example.org; "
+            "several: give it again, or commas between them. * lets all pages open streams, "
+            "without cookies. None: only pages of the same origin."
         ),
-    ] = ""
+    ] = ()
     # processes
     gateways: Annotated[
         Annotated[int, Meta(ge=0, le=1000)] | None,
@@ -254,16 +263,43 @@ def load(
     merged.update({name: value for name, value in (flags or {}).items() if value is not None})
     settings = _convert(merged, "settings")
     _check_safe(settings)
-    return settings
+    origins = tuple(map(_origin, settings.allow_origin))
+    return msgspec.structs.replace(settings, allow_origin=origins)
 
 
 def _convert(values: Mapping[str, object], source: str) -> Settings:
+    values = {
+        name: _several(value) if name in _SEVERAL else value for name, value in values.items()
+    }
     try:
         return msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$.")
         name = where.removesuffix("`") + ": " if where else ""
         raise BadSettings(f"{source}: {name}{what[:1].lower()}{what[1:]}") from None
+
+
+def _several(value: object) -> object:
+    """The values of a setting that takes several: one after the other, or with commas."""
+    given = [value] if isinstance(value, str) else value
+    if not isinstance(given, list | tuple) or not all(isinstance(each, str) for each in given):
+        return value  # of no use
+    parts = (part.strip(" ") for each in given for part in each.split(","))
+    return [part for part in parts if part]
+
+
+def _origin(text: str) -> str:
+    """A web origin (RFC 6454, 6.1) as browsers send it, or *; raises BadSettings."""
+    if text == "*":
+        return text
+    parts = _is_origin(text.lower())
+    if parts is None or int(parts["port"] or 0) > 65_535:
+        raise BadSettings(
+            "--allow-origin takes an origin, without a path, e.g. https://example.org, or *; "
+            f"{text!r} is none."
+        )
+    usual = {"http": ":80", "https": ":443"}.get(parts["scheme"], "/")
+    return parts[0].removesuffix(usual)
 
 
 def address(text: str) -> tuple[str, int]:

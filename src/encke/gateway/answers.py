@@ -5,7 +5,7 @@ Pure, but for the date. Invariant: what is kept is of this second.
 
 import time
 
-from ..wire.response import problem, response
+from ..wire.response import Headers, problem, response
 from .routes import Problem
 
 Outcome = tuple[int, bool | None, bool]
@@ -53,6 +53,10 @@ class Answers:
         more = b"" if forwarded is None else b', "forwarded": %d' % forwarded
         body = b'{"accepted": %d, "delivered": %d%b}' % (accepted, delivered, more)
         return response(200, body, date=self.date, close=close)
+
+    def preflight(self, headers: Headers, *, close: bool) -> bytes:
+        """What a browser is told that asks whether a page may."""
+        return response(204, b"", date=self.date, content_type=b"", headers=headers, close=close)
 
     def refused(
         self,

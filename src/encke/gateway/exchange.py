@@ -11,6 +11,7 @@ import msgspec
 
 from ..wire.http import RequestParser
 from ..wire.request import Request
+from ..wire.response import Headers
 from .routes import Problem, Route
 
 MAX_PIPELINED = 256
@@ -39,11 +40,13 @@ class Handler:
 
 
 class Login(msgspec.Struct, frozen=True):
-    """A stream that was asked for: what its row becomes, and its head."""
+    """A stream that was asked for: what its row becomes, and its head; or if there's none, the
+    headers of the answer to a page of another origin."""
 
     state: int
     user: bytes
     head: bytes
+    headers: Headers
 
 
 class Exchange:

@@ -37,6 +37,7 @@ from .life import (
     STREAM,
     WAITING,
 )
+from .pages import refuser, taker
 from .routes import Action, Problem, Route, route
 from .senders import UNAVAILABLE, Bulk, Single, too_large
 from .streams import Streams
@@ -101,6 +102,7 @@ class Requests:
         self._streams = streams
         self._settings = connections.settings
         self._plain = not self._settings.api_key
+        self._lets_pages = bool(self._settings.allow_origin)
         self._limit = self._settings.body_limit
         self._limit_digits = len(str(self._limit))
         self._answers = Answers()
@@ -214,6 +216,7 @@ class Requests:
             and type(body) is bytes
             and len(body) <= self._limit
             and b"expect" not in request.headers
+            and not (self._lets_pages and b"origin" in request.headers)
         ):
             self.counts[Field.REQUESTS] += 1
             Single(exchange, target[6:], SEND, self, self._limit).take(body)
@@ -307,8 +310,9 @@ class Requests:
     def _no_stream(self, exchange: Exchange, problem: Problem) -> None:
         """Answer who is logging in with a problem instead."""
         self._connections.move(exchange.fd, life.Event.LAST)
-        exchange.login = None
-        self.refused(Handler(exchange), problem)
+        assert exchange.login is not None
+        headers, exchange.login = exchange.login.headers, None
+        self.refused(refuser(exchange, headers), problem)
 
     # a request's way
 
@@ -317,21 +321,19 @@ class Requests:
         self.counts[Field.REQUESTS] += 1
         exchange.request = request
         where = exchange.route = self._where(request)
+        told = self._streams.cors.told(request.headers.get(b"origin"))
+        handler = exchange.handler = taker(exchange, where, self, self._settings, told)
         if isinstance(where, Problem):
-            exchange.handler = Handler(exchange)
             if request.has_body:  # else it is refused once it's complete
-                self.refused(exchange.handler, where)
+                assert handler is not None
+                self.refused(handler, where)
             return
-        if where.action is Action.SEND:
-            exchange.handler = Single(exchange, where.id, where.order, self, self._limit)
-        elif where.action is Action.SEND_MANY:
-            exchange.handler = Bulk(exchange, where.order, self, self._settings.line_limit)
         if b"expect" in request.headers and request.has_body and len(exchange.owed) == 1:
             self._connections.outbox.queue(exchange.fd, CONTINUE)  # RFC 9110, 10.1.1
 
     def _where(self, request: Request) -> Route | Problem:
         """Where the request leads, if what its head announces is acceptable."""
-        where = route(request, self._settings.api_key)
+        where = route(request, self._settings.api_key, self._streams.cors)
         if type(where) is Route and where.action is Action.STREAM and self._settings.gateways == 0:
             where = NO_STREAMS
         expect = request.headers.get(b"expect")
@@ -363,6 +365,10 @@ class Requests:
             else:
                 Handler(exchange).data = self._streams.head(request, where, date, only=True)
                 self.ready.append(exchange)
+        elif isinstance(where, Route) and where.action is Action.PREFLIGHT:
+            handler = Handler(exchange)
+            handler.data = self._answers.preflight(where.headers, close=self._ends(handler))
+            self.ready.append(exchange)
         elif handler is not None:
             handler.finish()
 

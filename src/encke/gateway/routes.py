@@ -5,6 +5,7 @@
     POST       /send                NDJSON
     POST       /publish/{id}        one message for everyone subscribed to id, and for id
     POST       /publish             NDJSON
+    OPTIONS    any of these         whether a page may (a preflight, see wire.cors)
 
 With ``?wait=cluster`` a sender is told how many connections of all nodes got it.
 """
@@ -15,6 +16,7 @@ import msgspec
 
 from ..errors import BadUserId
 from ..ids import user_id
+from ..wire.cors import Cors
 from ..wire.http import percent_decoded
 from ..wire.message import SEND, Order, Verb
 from ..wire.protocols import PROTOCOLS
@@ -36,16 +38,19 @@ class Action(enum.Enum):
     STREAM = enum.auto()
     SEND = enum.auto()
     SEND_MANY = enum.auto()
+    PREFLIGHT = enum.auto()
 
 
 class Route(msgspec.Struct, frozen=True):
     """Where a request leads: `id` is the user id ("" for NDJSON), `protocol` the place of a
-    stream's in the table, `order` what is to be done with messages."""
+    stream's in the table, `order` what is to be done with messages, `headers` are those of the
+    answer to a preflight."""
 
     action: Action
     id: bytes = b""
     protocol: int = -1
     order: Order = SEND
+    headers: Headers = ()
 
 
 _PROTOCOLS = {protocol.name: place for place, protocol in enumerate(PROTOCOLS)}
@@ -62,24 +67,24 @@ _ORDERS = {
 }
 
 
-def route(request: Request, api_key: str) -> Route | Problem:
+def route(request: Request, api_key: str, cors: Cors) -> Route | Problem:
     """Where `request` leads, or why it leads nowhere."""
     path = request.path
     first, slash, rest = path[1:].partition(b"/")
-    if (first, False) in _ORDERS:
-        return _sender(request, first, rest if slash else None, api_key)
-    protocol = _PROTOCOLS.get(first)
-    if protocol is None or not slash:
+    sends = (first, False) in _ORDERS
+    protocol = _PROTOCOLS.get(first, -1)
+    if not sends and (protocol < 0 or not slash):
         return Problem(404, f"Nothing is here; there are: {_PATHS}.")
-    if request.method not in _STREAM_METHODS:
-        return _wrong_method(_STREAM_METHODS)
+    methods = _SEND_METHODS if sends else _STREAM_METHODS
+    if request.method not in methods:
+        return _other_method(request, methods, cors)
+    if sends:
+        return _sender(request, first, rest if slash else None, api_key)
     return _with_id(Action.STREAM, rest, protocol)
 
 
 def _sender(request: Request, name: bytes, segment: bytes | None, api_key: str) -> Route | Problem:
     """Where a request leads that brings messages: for `segment`'s id, or as NDJSON."""
-    if request.method not in _SEND_METHODS:
-        return _wrong_method(_SEND_METHODS)
     if api_key and not _may_send(request, api_key):
         return Problem(
             401,
@@ -110,8 +115,13 @@ def _with_id(
         return Problem(400, str(error))
 
 
-def _wrong_method(allowed: frozenset[bytes]) -> Problem:
+def _other_method(request: Request, allowed: frozenset[bytes], cors: Cors) -> Route | Problem:
+    """Where a request with none of the `allowed` methods leads."""
     names = b", ".join(sorted(allowed))
+    if request.method == b"OPTIONS":
+        headers = cors.preflight(request.headers.get(b"origin"), names)
+        if headers is not None:
+            return Route(Action.PREFLIGHT, headers=headers)
     return Problem(405, f"This path takes {names.decode()}.", ((b"Allow", names),))
 
 

@@ -11,10 +11,11 @@ from itertools import repeat
 
 from ..ids import SLOT_MASK
 from ..scoreboard import Field
+from ..wire.cors import Cors
 from ..wire.message import Message, Messages
 from ..wire.protocols import PROTOCOLS, Command, Protocol
 from ..wire.request import Request
-from ..wire.response import LAST_CHUNK, chunk, status_line
+from ..wire.response import LAST_CHUNK, chunk, header_lines, status_line
 from . import life, sockets
 from .connections import TICK, Connections
 from .exchange import Exchange, Login
@@ -51,6 +52,7 @@ class Streams:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._settings = connections.settings
+        self.cors = Cors(connections.settings.allow_origin)
         columns = connections.columns
         self._handles, self._states, self._numbers = columns.handle, columns.state, columns.count
         self._counts = connections.counts
@@ -64,6 +66,7 @@ class Streams:
             life.stream(where.protocol, chunked=not request.is_http_10),
             where.id,
             self.head(request, where, date),
+            self.cors.told(request.headers.get(b"origin")),
         )
 
     def log_in(self, exchange: Exchange) -> None:
@@ -80,12 +83,9 @@ class Streams:
         """The response's head; `only` (the answer to HEAD) without the greeting."""
         protocol = PROTOCOLS[where.protocol]
         framing = b"Connection: close" if request.is_http_10 else b"Transfer-Encoding: chunked"
-        origin = b""
-        if self._settings.allow_origin:
-            origin = b"Access-Control-Allow-Origin: %b\r\n" % self._settings.allow_origin.encode()
-        head = b"%bDate: %b\r\n%b%b%b\r\n\r\n" % (
-            _OK, date, _fields(protocol, request), origin, framing,
-        )  # fmt: skip
+        cors = self.cors.headers(request.headers.get(b"origin"))
+        fields = header_lines((*_COMMON_HEADERS, *protocol.headers(request), *cors))
+        head = b"%bDate: %b\r\n%b%b\r\n\r\n" % (_OK, date, fields, framing)
         if only:
             return head
         greeting = protocol.greeting(self._settings.retry * (1 + random.random()))
@@ -211,9 +211,3 @@ class Streams:
 
     def _framed(self, fd: int, data: bytes) -> bytes:
         return chunk(data) if life.chunked(self._states[fd]) else data
-
-
-def _fields(protocol: Protocol, request: Request) -> bytes:
-    """The header lines of a stream's head that its protocol knows."""
-    headers = (*_COMMON_HEADERS, *protocol.headers(request))
-    return b"".join([b"%b: %b\r\n" % header for header in headers])

@@ -37,11 +37,22 @@ def response(
         lines.append(b"Content-Type: %b\r\n" % content_type)
     if status != HTTPStatus.NO_CONTENT:  # RFC 9110, 8.6
         lines.append(b"Content-Length: %d\r\n" % len(body))
-    lines += [b"%b: %b\r\n" % header for header in headers]
+    lines.append(header_lines(headers))
     if close:
         lines.append(b"Connection: close\r\n")
     lines += (b"\r\n", b"" if head_only else body)
     return b"".join(lines)
+
+
+def with_headers(response: bytes, headers: Headers) -> bytes:
+    """A whole `response`, with `headers` added."""
+    end = response.index(b"\r\n\r\n") + 2
+    return response[:end] + header_lines(headers) + response[end:]
+
+
+def header_lines(headers: Headers) -> bytes:
+    """Each with its line end."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 def problem_body(status: int, detail: str, more: Mapping[str, int] | None = None) -> bytes:
