@@ -38,7 +38,7 @@ from .. import log, scheduling
 from ..control import process as control
 from ..control.ending import ENDING_SECONDS
 from ..gateway import process as gateway
-from ..gateway.gateway import AT_ONCE
+from ..gateway.gateway import LAST_ANSWERS
 from ..ids import MAX_GATEWAY
 from ..reactor.loop import Reactor
 from ..router import process as router
@@ -325,7 +325,7 @@ class Supervisor:
 
     def _stop_at_once(self, number: signal.Signals) -> None:
         end = self._stopping
-        until = time.monotonic() + AT_ONCE + _END_SECONDS
+        until = time.monotonic() + LAST_ANSWERS + _END_SECONDS
         if end is not None and until < end.until:
             log.info("stopping-at-once", signal=number.name)
             end.until = until
