@@ -21,7 +21,7 @@ import pytest
 from bench.servers.encke import environment_of_ours
 from bench.servers.processes import end, free_ports
 
-from .node import Node, until
+from .node import Node, lives, until
 from .raw import send, stream
 
 
@@ -194,3 +194,17 @@ def test_hostile_fork() -> None:
         gateway = node.current("gateway-0")
         assert gateway is not None
         assert gateway.restarts == 1
+
+
+def test_hostile_hang_when_the_supervisor_is_killed() -> None:
+    """Also processes that hang end with their supervisor: the ports are free at once."""
+    with Node("--gateways", "2") as node:
+        children = node.pids()
+        assert len(children) == 4
+        for pid in children:
+            os.kill(pid, signal.SIGSTOP)
+        os.kill(node.pid, signal.SIGKILL)
+        node.wait()
+        until(lambda: not any(map(lives, children)), "they ended", 5)
+        for address in (node.address, node.control):
+            socket.create_server(address).close()

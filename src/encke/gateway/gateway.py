@@ -45,7 +45,7 @@ _SLOW_REST = 0.001
 """Seconds until the next look if there are more of them: so 4,000 a second of those who have been
 deferred get their turn."""
 
-AT_ONCE_SECONDS = 0.25
+LAST_ANSWERS = 0.25
 """Seconds for a drain at once: the answers of messages that are under way come in less."""
 
 DRAIN_TICK = 0.05
@@ -126,9 +126,9 @@ class Gateway:
 
     def drain_at_once(self) -> None:
         """As `drain`, but wait for nobody: streams still end properly, as far as the kernel takes
-        it at once, and what is answered in AT_ONCE_SECONDS is."""
+        it at once, and what is answered in LAST_ANSWERS is."""
         self.drain()
-        self._drain_until = min(self._drain_until, time.monotonic() + AT_ONCE_SECONDS)
+        self._drain_until = min(self._drain_until, time.monotonic() + LAST_ANSWERS)
 
     # the poller
 

@@ -43,6 +43,28 @@ class Child(msgspec.Struct):
         self.due = now + self.pause
 
 
+def _found_prctl() -> Callable[[int, int], int] | None:
+    try:
+        import ctypes
+    except ImportError:  # a Python that was built without libffi: the lifeline has to do
+        return None
+    prctl: Callable[[int, int], int] = ctypes.CDLL(None).prctl
+    return prctl
+
+
+_PR_SET_PDEATHSIG = 1
+_prctl = _found_prctl()  # once, before the forks
+
+
+def die_with(parent: int) -> None:
+    """In a child: let the kernel kill it once `parent` is dead, which has forked it (prctl(2)). A
+    process that hangs wouldn't notice."""
+    if _prctl is not None:
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)  # it's dead already
+
+
 def dead_child() -> tuple[int, int] | None:
     """A child that has died since, and its status."""
     with contextlib.suppress(ChildProcessError):

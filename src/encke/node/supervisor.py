@@ -6,7 +6,7 @@
 
 It holds the listening sockets, the scoreboard and the write end of the lifeline, a
 pipe of which every child holds the read end: if the supervisor is killed, all
-children see it close, and end.
+children see it close, and end. Those that hang see nothing, so the kernel kills them all.
 
 Everything that gateways and router need is imported before the first fork, and the
 collector is frozen (gc.freeze), so that children share those pages; the control
@@ -38,7 +38,7 @@ from .. import log, scheduling
 from ..control import process as control
 from ..control.ending import ENDING_SECONDS
 from ..gateway import process as gateway
-from ..gateway.gateway import AT_ONCE_SECONDS
+from ..gateway.gateway import LAST_ANSWERS
 from ..ids import MAX_GATEWAY
 from ..reactor.loop import Reactor
 from ..router import process as router
@@ -61,7 +61,7 @@ from ..settings import (
     gateway_count,
 )
 from . import signals, sockets
-from .children import Child, dead_child, reason, where
+from .children import Child, dead_child, die_with, reason, where
 from .stacks import Stacks
 
 _WATCH = 0.1
@@ -92,7 +92,8 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._reactor = Reactor()
-        self._own_stacks = Stacks(self._reactor, "supervisor", os.getpid())
+        self._pid = os.getpid()
+        self._own_stacks = Stacks(self._reactor, "supervisor", self._pid)
         self._scoreboard = Scoreboard()
         self._children: dict[int, Child] = {}  # by row
         self._next_number = 0
@@ -129,7 +130,7 @@ class Supervisor:
         node, own = self._scoreboard.row(NODE), self._scoreboard.row(SUPERVISOR)
         node[Field.STARTED] = own[Field.STARTED] = int(time.time())
         node[Field.STATE] = State.STARTING
-        own[Field.PID], own[Field.STATE] = os.getpid(), State.READY
+        own[Field.PID], own[Field.STATE] = self._pid, State.READY
         scheduling.batch_crowd(self._most_gateways)
         gc.collect()
         gc.freeze()
@@ -181,6 +182,7 @@ class Supervisor:
         try:
             self._scoreboard.row(child.row)[Field.PID] = os.getpid()
             self._count_dropped_lines(child.row)
+            die_with(self._pid)
             signals.forget()
             self._own_stacks.drop()
             for each in self._children.values():
@@ -291,7 +293,7 @@ class Supervisor:
                 control=sockets.name(self._control),
                 gateways=sum(1 for _ in self._scoreboard.gateways()),
                 max_connections=self._limit,
-                pid=os.getpid(),
+                pid=self._pid,
             )
 
     def _grow(self) -> None:
@@ -323,7 +325,7 @@ class Supervisor:
 
     def _stop_at_once(self, number: signal.Signals) -> None:
         end = self._stopping
-        until = time.monotonic() + AT_ONCE_SECONDS + _END_SECONDS
+        until = time.monotonic() + LAST_ANSWERS + _END_SECONDS
         if end is not None and until < end.until:
             log.info("stopping-at-once", signal=number.name)
             end.until = until
