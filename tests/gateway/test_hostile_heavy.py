@@ -9,7 +9,7 @@ import pytest
 
 from encke.gateway.gateway import Gateway
 from encke.gateway.heavy import BYTES_A_TURN, LINES_A_TURN, PIECE, POLITE_WINDOW
-from encke.gateway.poller import AT_ONCE
+from encke.gateway.poller import POLLED
 from encke.gateway.port import Sender
 from encke.gateway.requests import MESSAGE_SIZE, READ_A_TURN, READ_SIZE
 from encke.gateway.senders import MANY
@@ -170,14 +170,14 @@ def test_what_is_read_of_all_others_in_a_turn(house: House) -> None:
     a turn before anybody has another."""
     body = b"x" * (MESSAGE_SIZE - 200)
     head = b"POST /send/1 HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)
-    fds = [house.connect() for _ in range(5 * AT_ONCE)]
+    fds = [house.connect() for _ in range(5 * POLLED)]
     assert len(fds) * len(body) > 2 * READ_A_TURN
     for fd in fds:
         house.clients[fd].send(head + body)
     seen: list[int] = []
     while len(seen) < len(fds):
         sent = house.turn()
-        assert 0 < sum(size for _, _, size in sent) <= READ_A_TURN + AT_ONCE * MESSAGE_SIZE
+        assert 0 < sum(size for _, _, size in sent) <= READ_A_TURN + POLLED * MESSAGE_SIZE
         seen += [lane for lane, _, _ in sent]
         house.clients[seen[0]].send(head + body)
     assert set(seen) == set(fds)

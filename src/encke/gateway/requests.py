@@ -49,7 +49,7 @@ MESSAGE_SIZE = 64 * 1024
 """Bytes read if they are of one message: they cost little."""
 
 READ_A_TURN = 1024 * 1024
-"""Bytes read in a turn of all who aren't heavy; and those of poller.AT_ONCE more."""
+"""Bytes read in a turn of all who aren't heavy; and those of poller.POLLED more."""
 
 _MANY = 128
 """Events of one read from which on its connection sends much: some 40 requests."""
