@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from encke.gateway.gateway import Gateway
-from encke.gateway.heavy import BYTES_A_TURN, LINES_A_TURN, POLITE_PIECE, POLITE_WINDOW
-from encke.gateway.poller import AT_ONCE
+from encke.gateway.heavy import BYTES_A_TURN, LINES_A_TURN, PIECE, POLITE_WINDOW
+from encke.gateway.poller import POLLED
 from encke.gateway.port import Sender
-from encke.gateway.requests import READ_A_TURN, READ_SIZE
+from encke.gateway.requests import MESSAGE_SIZE, READ_A_TURN, READ_SIZE
+from encke.gateway.senders import MANY
 from encke.reactor.loop import Reactor
 from encke.scoreboard import FIRST_GATEWAY, Scoreboard
 from encke.settings import Settings
@@ -100,7 +101,7 @@ class House:
         for fd in fds:
             with contextlib.suppress(BlockingIOError):
                 while True:
-                    data = self.left.pop(fd, b"") or piece * (READ_SIZE // len(piece))
+                    data = self.left.pop(fd, b"") or piece * (PIECE // len(piece))
                     self.left[fd] = data
                     self.left[fd] = data[self.clients[fd].send(data) :]
 
@@ -159,7 +160,7 @@ def test_what_is_read_of_heavy_senders_in_a_turn(house: House) -> None:
             sent = house.turn()
             size, lines = requests.bytes_read, requests.lines_read
             assert size <= BYTES_A_TURN
-            assert lines < LINES_A_TURN + READ_SIZE // length + 2
+            assert lines < LINES_A_TURN + PIECE // length + 2
             assert size == BYTES_A_TURN or lines >= LINES_A_TURN
             assert sum(messages for _, messages, _ in sent) <= lines
 
@@ -167,16 +168,16 @@ def test_what_is_read_of_heavy_senders_in_a_turn(house: House) -> None:
 def test_what_is_read_of_all_others_in_a_turn(house: House) -> None:
     """Long bodies that come in one go, on many connections: bytes are bounded, and everybody has
     a turn before anybody has another."""
-    body = b"x" * (READ_SIZE - 100)
+    body = b"x" * (MESSAGE_SIZE - 200)
     head = b"POST /send/1 HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)
-    fds = [house.connect() for _ in range(5 * AT_ONCE)]
+    fds = [house.connect() for _ in range(5 * POLLED)]
     assert len(fds) * len(body) > 2 * READ_A_TURN
     for fd in fds:
         house.clients[fd].send(head + body)
     seen: list[int] = []
     while len(seen) < len(fds):
         sent = house.turn()
-        assert 0 < sum(size for _, _, size in sent) <= READ_A_TURN + AT_ONCE * READ_SIZE
+        assert 0 < sum(size for _, _, size in sent) <= READ_A_TURN + POLLED * MESSAGE_SIZE
         seen += [lane for lane, _, _ in sent]
         house.clients[seen[0]].send(head + body)
     assert set(seen) == set(fds)
@@ -213,25 +214,31 @@ def test_heavy_senders_are_polite_while_others_send(house: House) -> None:
         short, *sent = house.turn()
         assert short == (ordinary, 1, 1)
         assert len(sent) == pieces
-        assert sum(messages for _, messages, _ in sent) * len(LONG) <= POLITE_PIECE + len(LONG)
+        assert sum(messages for _, messages, _ in sent) * len(LONG) <= READ_SIZE + len(LONG)
     house.router.under_way = 0
     house.gateway._heavy.heard = 0.0  # that is long ago
-    assert sum(size for _, _, size in house.turn()) > POLITE_PIECE
+    assert sum(size for _, _, size in house.turn()) > READ_SIZE
 
 
 def test_who_is_heavy(house: House) -> None:
-    """Who sends long bodies, much at once, or NDJSON in pieces, is, as long as that lasts; a stream
-    never is."""
+    """Who sends long bodies, many messages at once, or NDJSON in pieces is, until something short
+    comes; a stream never is."""
     fd = house.connect()
     client, heavy = house.clients[fd], house.gateway._poller.heavy
-    long = b"POST /send/1 HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % READ_SIZE
+    long = b"POST /send/1 HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % MESSAGE_SIZE
+    lines = b"POST /send HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
     chunked = b"POST /send HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     for sent, is_heavy in (
         (SHORT * 30, False),
         (SHORT * 60, True),
         (SHORT, False),
-        (long + b"x" * (READ_SIZE - len(long)), True),
+        (long + b"x" * (MESSAGE_SIZE - len(long) - 1), False),
+        (b"x" * (len(long) + 1), False),
+        (long + b"x" * (MESSAGE_SIZE - len(long)), True),
         (b"x" * len(long), False),
+        (lines % (MANY * len(TINY)) + TINY * MANY, False),
+        (lines % (MANY * len(TINY) + 1) + TINY * MANY + b"\n", True),
+        (SHORT, False),
         (chunked, True),
         (b"1\r\n\n\r\n", True),
         (b"0\r\n\r\n", False),

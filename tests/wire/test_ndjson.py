@@ -294,3 +294,18 @@ def test_equals_line_by_line(body: bytes, places: list[int]) -> None:
 def test_arbitrary_bytes(body: bytes, places: list[int]) -> None:
     """No bytes make the decoder raise; wherever they are cut, they mean the same."""
     assert outcome(read(cut(body, places), 32)) == outcome(read([body], 32))
+
+
+@pytest.mark.parametrize("before", [b"", GOOD + b"\n"])
+@pytest.mark.parametrize("empty", [b"\n", b" \t\r\n"])
+@pytest.mark.parametrize("after", [b"", GOOD, GOOD + b"\n", GOOD + b"\n\n" + GOOD + b"\n\n"])
+def test_hostile_empty_lines(
+    before: bytes, empty: bytes, after: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines that are empty are counted, but not looked at one by one, however many there are."""
+    monkeypatch.setattr("encke.wire.ndjson._decode_each", None)
+    body = before + empty * 10_000 + after
+    decoded = decode(body, limit=1024)
+    assert len(decoded.ids) == body.count(b"{")
+    assert decoded.lines == body.count(b"\n") + (not body.endswith(b"\n"))
+    assert decoded.bad is None

@@ -18,7 +18,7 @@ from .connections import TICK, Connections
 from .exchange import MAX_PIPELINED
 from .heavy import Heavy
 from .life import BROKEN, IDLE, LINGERING, LOGGING_IN, NEW, STREAM, WAITING, WRITE
-from .poller import AT_ONCE, MAX_READY
+from .poller import MAX_READY, POLLED
 from .port import Router
 from .requests import READ_A_TURN, READ_SIZE, Requests
 from .streams import Streams
@@ -137,10 +137,10 @@ class Gateway:
         requests, poll = self._requests, self._poller.poll
         requests.bytes_read = 0
         requests.heard = False
-        for _ in range(MAX_READY // AT_ONCE):
-            ready = poll(0, AT_ONCE)
+        for _ in range(MAX_READY // POLLED):
+            ready = poll(0, POLLED)
             self._serve_each(ready)
-            if len(ready) < AT_ONCE or requests.bytes_read >= READ_A_TURN:
+            if len(ready) < POLLED or requests.bytes_read >= READ_A_TURN:
                 break
         if requests.heard:
             self._heavy.heard = time.monotonic()

@@ -29,14 +29,14 @@ write; but all else waits for it, up to 70 ms on a core that heavy senders keep 
 LINES_A_TURN = 16 * 1024
 """Lines of NDJSON read in a turn: a line may be short."""
 
+PIECE = 64 * 1024
+"""Bytes of one of them that are read at once, if no others send."""
+
 LATELY = 0.1
 """Seconds for which others count as sending."""
 
 REST = 1
 """How long the next piece waits if others send: so many times as long as the last one took."""
-
-POLITE_PIECE = 16 * 1024
-"""Bytes that are read at once if others send: 0.5 ms of work, if they're lines."""
 
 POLITE_WINDOW = 64 * 1024
 """Bytes of heavy senders' messages that may be under way then."""
@@ -82,7 +82,7 @@ class Heavy:
         window = min(self._window, POLITE_WINDOW) if polite else self._window
         if not self._has_room(window):
             return False  # the router's answer begins another turn
-        piece, most = (POLITE_PIECE,) * 2 if polite else (READ_SIZE, BYTES_A_TURN)
+        piece, most = (READ_SIZE,) * 2 if polite else (PIECE, BYTES_A_TURN)
         requests, poller = self._requests, self._poller
         requests.bytes_read = requests.lines_read = 0
         while requests.bytes_read < most and requests.lines_read < LINES_A_TURN:

@@ -45,7 +45,7 @@ MAX_READY = 512
 """Connections served a turn. At 20 us each a turn is then about 10 ms at the most, the
 longest that a link frame or an accept waits."""
 
-AT_ONCE = 16
+POLLED = 16
 """Of these, how many are asked for at once: if what they send was much, the turn ends."""
 
 

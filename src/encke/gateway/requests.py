@@ -6,9 +6,9 @@
 Answers leave at the turn's end (`answer`), in the order of their requests, those of a
 connection together.
 
-Bounded work: a turn reads once from a connection, at most READ_SIZE bytes, and nothing from one
-that is ahead of the router or doesn't take its answers; who sends much has turns of its own, see
-heavy.
+Bounded work: a turn reads once from a connection, at most READ_SIZE bytes, or MESSAGE_SIZE of one
+message, and nothing from one that is ahead of the router or doesn't take its answers; who sends
+much has turns of their own, see heavy.
 """
 
 import os
@@ -42,15 +42,19 @@ from .routes import Action, Problem, Route, route
 from .senders import UNAVAILABLE, Bulk, Single, too_large
 from .streams import Streams
 
-READ_SIZE = 64 * 1024
-"""Bytes read of a connection in a turn: room for a whole message in most cases."""
+READ_SIZE = 16 * 1024
+"""Bytes read of a connection in a turn: room for a whole message in most cases. If they are
+messages as short as can be, all others wait 2 ms for them."""
+
+MESSAGE_SIZE = 64 * 1024
+"""Bytes read if they are of one message: they cost little."""
 
 ASK_SIZE = 4 * 1024
 """Bytes read at once of who asks for a stream, or for anything else, while senders aren't read
 from: messages may stand behind it."""
 
 READ_A_TURN = 1024 * 1024
-"""Bytes read in a turn of all who aren't heavy; and those of poller.AT_ONCE more."""
+"""Bytes read in a turn of all who aren't heavy; and those of poller.POLLED more."""
 
 _MANY = 128
 """Events of one read from which on its connection sends much: some 40 requests."""
@@ -147,6 +151,9 @@ class Requests:
                 exchange.fd = fd
                 self._awake[fd] = exchange
             self._received(exchange, data)
+            if self.much and size == READ_SIZE and type(exchange.handler) is Single:
+                self.readable(fd, MESSAGE_SIZE - READ_SIZE)
+                return
         if self.much and self.states[fd] in SENDING:
             self._poller.weigh(fd)
 
@@ -168,6 +175,7 @@ class Requests:
         fd, parser, states = exchange.fd, exchange.parser, self.states
         dribbles = not parser.between_requests
         events = parser.feed(data)
+        self.much |= len(events) > _MANY
         if not events:
             self._nothing_whole(exchange, dribbles=dribbles)
             return
@@ -197,11 +205,10 @@ class Requests:
         ):
             states[fd] = _WHOLE[state]  # as Connections.move, without a call
             self._deadlines[fd] = self._connections.now + self._patience
-            self.heard = True
+            if not self.much:
+                self.heard = True
         else:
             self._read_on(exchange)
-        if end > _MANY:
-            self.much = True
 
     def _take(self, exchange: Exchange, request: Request, body: Event) -> bool:
         """Take what nearly every request is, a short message that is here as a whole, on the

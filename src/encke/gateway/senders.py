@@ -13,6 +13,9 @@ from .life import ENDING
 from .port import Router
 from .routes import Problem
 
+MANY = 128
+"""Lines of NDJSON in one piece of a body from which on its sender sends much."""
+
 _SOON = ((b"Retry-After", b"1"),)
 
 UNAVAILABLE = Problem(
@@ -71,6 +74,8 @@ class Desk(Protocol):
     in_cluster: bool
     lines_read: int
     """Lines of NDJSON; whoever bounds them resets it."""
+    much: bool
+    """Whether this connection has sent much in one go."""
 
     def accepted(self, handler: "Bulk", accepted: int, delivered: int, forwarded: int) -> None:
         """All of an NDJSON body was sent."""
@@ -205,6 +210,7 @@ class Bulk(Handler):
         decoded = ndjson.decode(block, self._line, self._limit)
         self._line += decoded.lines
         self._desk.lines_read += decoded.lines
+        self._desk.much |= decoded.lines > MANY
         if decoded.ids:
             self._pending += len(decoded.ids)
             self._desk.router.send(self, Messages(decoded.ids, decoded.messages), self.order)
