@@ -16,14 +16,15 @@ import pytest
 
 from bench.checker import Checker
 from bench.crowd import Crowd, End, Stream
+from encke.node.children import HEALTHY
 
 from .node import Node, until
 from .raw import Raw, ask, chunked, post, request, send, stream
 
 KILLS = int(os.environ.get("ENCKE_TEST_KILLS", "3"))
 USERS = 200
-OLD_ENOUGH = 1.2
-"""Seconds: a process that dies younger is taken for one that can't start, and waits its turn."""
+OLD_ENOUGH = HEALTHY + 0.2
+"""Seconds: a process that dies younger is taken for one that can't live, and waits its turn."""
 
 PROBES = itertools.count()
 """Numbers of the messages that are sent besides the checker's."""

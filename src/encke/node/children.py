@@ -4,13 +4,14 @@ when they may be started again."""
 import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
 
+from ..ids import MAX_GATEWAY
 from .stacks import Stacks
 
-HEALTHY = 1.0
+HEALTHY = 3.0
 """Seconds: who lived for as long is replaced at once, who didn't after a pause."""
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
@@ -41,6 +42,14 @@ class Child(msgspec.Struct):
         self.pause = 0.0 if lived >= HEALTHY else max(SHORTEST_PAUSE, 2 * self.pause)
         self.pause = min(self.pause, LONGEST_PAUSE)
         self.due = now + self.pause
+
+
+def number_after(last: int, taken: Collection[int]) -> int:
+    """The next number of a gateway: no living one's, since handles with it are that one's."""
+    number = last
+    while (number := number % MAX_GATEWAY + 1) in taken:
+        pass
+    return number
 
 
 def _found_prctl() -> Callable[[int, int], int] | None:

@@ -39,7 +39,6 @@ from ..control import process as control
 from ..control.ending import ENDING_SECONDS
 from ..gateway import process as gateway
 from ..gateway.gateway import LAST_ANSWERS
-from ..ids import MAX_GATEWAY
 from ..reactor.loop import Reactor
 from ..router import process as router
 from ..scoreboard import (
@@ -61,7 +60,7 @@ from ..settings import (
     gateway_count,
 )
 from . import signals, sockets
-from .children import Child, dead_child, die_with, reason, where
+from .children import Child, dead_child, die_with, number_after, reason, where
 from .stacks import Stacks
 
 _WATCH = 0.1
@@ -96,7 +95,7 @@ class Supervisor:
         self._own_stacks = Stacks(self._reactor, "supervisor", self._pid)
         self._scoreboard = Scoreboard()
         self._children: dict[int, Child] = {}  # by row
-        self._next_number = 0
+        self._last_number = 0
         self._stopping: _End | None = None
         self._announced = False
         self._router_path = sockets.router_path()
@@ -153,8 +152,8 @@ class Supervisor:
         """Fork it; False: that failed, and is tried again later."""
         row = self._scoreboard.row(child.row)
         if child.row >= FIRST_GATEWAY:
-            self._next_number = self._next_number % MAX_GATEWAY + 1
-            row[Field.NUMBER] = self._next_number
+            taken = {it[Field.NUMBER] for it in self._scoreboard.gateways()}
+            row[Field.NUMBER] = self._last_number = number_after(self._last_number, taken)
         row[Field.STARTED] = int(time.time())
         row[Field.STATE] = State.STARTING
         child.started = time.monotonic()
@@ -267,8 +266,13 @@ class Supervisor:
         self._scoreboard.retire(child.row)
         child.gone(time.monotonic())
         if not self._stopping:
-            died = reason(status)
-            log.error("process-died", process=child.name, reason=died, connections_lost=lost)
+            log.error(
+                "process-died",
+                process=child.name,
+                reason=reason(status),
+                connections_lost=lost,
+                pause=child.pause,
+            )
             self._scoreboard.row(child.row)[Field.RESTARTS] += 1
 
     def _watch(self) -> None:

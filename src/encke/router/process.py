@@ -31,6 +31,9 @@ from .others import Others
 if TYPE_CHECKING:
     from ..cluster.peers import Peers
 
+COMPLAINT_PAUSE = 10.0
+"""Seconds between two log lines about a number that is in use."""
+
 _UCRED = struct.Struct("3i")  # pid, uid, gid
 
 
@@ -51,6 +54,7 @@ class RouterProcess:
         self._scoreboard = scoreboard
         self._row = row
         self._links: dict[int, Channel] = {}
+        self._complain_at = 0.0
         self._gathering: list[Channel] = []
         self._hub = Hub(time.monotonic, publishing=self._publishing)
         self._looking_up = False
@@ -92,10 +96,15 @@ class RouterProcess:
             return
         _Link(self, self._reactor, connection, self._gathering)
 
-    def linked(self, gateway: int, channel: Channel) -> Callable[[Sequence[Frame]], None]:
-        """A gateway has said who it is; returns what takes its frames."""
-        if gateway in self._links:  # it has made a new link before the old one was missed
-            self.lost(gateway, self._links[gateway])
+    def linked(self, gateway: int, channel: Channel) -> Callable[[Sequence[Frame]], None] | None:
+        """A gateway has said who it is; returns what takes its frames, or None: another one is
+        linked with this number. If that's its own link, which it has given up, it is missed in a
+        moment, and the gateway comes back."""
+        if gateway in self._links:
+            if time.monotonic() >= self._complain_at:
+                self._complain_at = time.monotonic() + COMPLAINT_PAUSE
+                log.error("number-in-use", gateway=gateway)
+            return None
         self._links[gateway] = channel
         self._ledger.linked(gateway, channel.send)
         return partial(self._ledger.received, gateway)
@@ -249,8 +258,11 @@ class _Link:
     def _received(self, frames: list[Frame]) -> None:
         for place, frame in enumerate(frames, 1):
             if isinstance(frame, Hello):
-                self._gateway = frame.gateway
                 received = self._router.linked(frame.gateway, self._channel)
+                if received is None:
+                    self._channel.close()
+                    return
+                self._gateway = frame.gateway
                 self._channel.received = received
                 received(frames[place:])
                 return

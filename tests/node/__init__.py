@@ -1,0 +1,1 @@
+"""Tests of the room `node`: forking, watching, ending."""
