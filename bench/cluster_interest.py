@@ -8,11 +8,12 @@ node, one after the other, and the first one that comes says how long it took.
 
 import re
 import select
-import socket
 import time
+from contextlib import closing
 
 import msgspec
 
+from .raw import Raw, post, request
 from .servers.encke import Encke
 from .servers.processes import BenchError
 
@@ -42,60 +43,36 @@ def propagation(here: Encke, there: Encke, rounds: int) -> Interest:
     Raises BenchError if one can't be reached.
     """
     took, at_once = [], 0
-    with socket.create_connection(("127.0.0.1", there.port)) as sender:
-        sender.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for number in range(rounds):
-            user = b"interest%d" % number
-            with socket.create_connection(("127.0.0.1", here.port)) as listener:
-                began = _open(listener, user)
-                sent, message = _until_reached(sender, listener, user)
-            took.append((message - began) / 1e9)
-            at_once += message == sent[0]
-            _read_answers(sender, len(sent))
+    try:
+        with Raw(there.address, PATIENCE) as sender:
+            for number in range(rounds):
+                user = f"interest{number}"
+                with closing(Raw(here.address, PATIENCE)) as listener:
+                    listener.send(request("GET", f"/test/{user}"))
+                    head = listener.head()
+                    assert head.status == 200, head
+                    began = time.perf_counter_ns()
+                    sent, message = _until_reached(sender, listener, user)
+                took.append((message - began) / 1e9)
+                at_once += message == sent[0]
+                for _ in sent:
+                    sender.answer()
+    except (OSError, AssertionError) as error:
+        raise BenchError(f"Interest can't be measured: {error!r}") from None
     took.sort()
     last = len(took) - 1
     return Interest(rounds, at_once, took[last // 2], took[round(last * 0.99)], took[-1])
 
 
-def _open(listener: socket.socket, user: bytes) -> int:
-    """Open a stream; when its head had come, ns."""
-    listener.settimeout(PATIENCE)
-    listener.sendall(b"GET /test/%b HTTP/1.1\r\nHost: bench\r\n\r\n" % user)
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        data = listener.recv(4096)
-        head += data
-        if not data or not head.startswith(b"HTTP/1.1 200 "[: len(head)]):
-            raise BenchError(f"A stream was refused: {head[:300]!r}")
-    return time.perf_counter_ns()
-
-
-def _until_reached(
-    sender: socket.socket, listener: socket.socket, user: bytes
-) -> tuple[list[int], int]:
-    """Send until something comes: when each message was sent, and the one that came first."""
+def _until_reached(sender: Raw, listener: Raw, user: str) -> tuple[list[int], int]:
+    """Send until something comes: when each message was sent, and the one that came first, ns."""
     sent: list[int] = []
-    came = b""
     give_up = time.monotonic() + PATIENCE
-    while (found := _message(came)) is None:
-        if time.monotonic() > give_up:
-            raise BenchError(f"Who logged in on one node isn't reached within {PATIENCE:g} s.")
+    while time.monotonic() < give_up:
         sent.append(time.perf_counter_ns())
-        body = b"%d" % sent[-1]
-        head = b"POST /send/%b HTTP/1.1\r\nHost: bench\r\nContent-Length: %d\r\n\r\n%b"
-        sender.sendall(head % (user, len(body), body))
-        ready, _, _ = select.select([listener], [], [], STEP)
-        if ready:
-            came += listener.recv(65536)
-    return sent, int(found[1])
-
-
-def _read_answers(sender: socket.socket, count: int) -> None:
-    """Read so many answers."""
-    sender.settimeout(PATIENCE)
-    answers = b""
-    while answers.count(b"\r\n\r\n{") < count or not answers.endswith(b"}"):
-        data = sender.recv(65536)
-        if not data:
-            raise BenchError("A node closed a sender's connection.")
-        answers += data
+        sender.send(post(f"/send/{user}", b"%d" % sent[-1]))
+        if select.select([listener.socket], [], [], STEP)[0]:
+            found = _message(listener.chunk())
+            assert found is not None
+            return sent, int(found[1])
+    raise BenchError(f"Who logged in on one node isn't reached within {PATIENCE:g} s.")
