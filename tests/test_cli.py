@@ -1,7 +1,6 @@
 """The command line, as a shell user meets it: real processes, a real server."""
 
 import contextlib
-import importlib
 import json
 import os
 import signal
@@ -11,7 +10,6 @@ import types
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 import typer
 from peer import NOBODY
@@ -20,7 +18,7 @@ from system.node import Node
 import encke.client
 from encke import cli, settings_page
 from encke.described import described
-from encke.node.__main__ import HANDOVER
+from encke.node import __main__ as node
 from encke.settings import Settings
 from encke.tools.options import HERE
 
@@ -283,7 +281,11 @@ def handed_over(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[list[
     with pytest.raises(Replaced):
         cli.run(["serve", *arguments])
     [(command, environment)] = seen
-    return command, msgspec.json.decode(environment[HANDOVER], type=Settings)
+    settings = node.handed_over(environment)
+    assert settings is not None
+    assert node.handed_over(environment) is None
+    assert not [name for name in environment if name.startswith("ENCKE_")]
+    return command, settings
 
 
 def test_serve_replaces_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,9 +314,11 @@ def test_the_server_needs_a_handover(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`python -m encke.node` by hand says how it is started."""
-    monkeypatch.delenv(HANDOVER, raising=False)
-    assert importlib.import_module("encke.node.__main__").main() == os.EX_USAGE
-    assert "encke serve" in capsys.readouterr().err
+    for handover in (None, "{}", "123456"):
+        if handover is not None:
+            monkeypatch.setenv(node.HANDOVER, handover)
+        assert node.main() == os.EX_USAGE
+        assert "encke serve" in capsys.readouterr().err
 
 
 # commands with arguments of their own

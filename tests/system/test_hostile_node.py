@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
@@ -208,3 +209,21 @@ def test_hostile_hang_when_the_supervisor_is_killed() -> None:
         until(lambda: not any(map(lives, children)), "they ended", 5)
         for address in (node.address, node.control):
             socket.create_server(address).close()
+
+
+@pytest.mark.parametrize("way", ["flag", "environment"])
+def test_hostile_look_at_the_environment(way: str) -> None:
+    """Nobody finds the settings, and the keys among them, where /proc shows what a process was
+    started with, or what it has open."""
+    flags = ("--api-key", "Sesame") if way == "flag" else ()
+    environment = {"ENCKE_API_KEY": "Sesame"} if way == "environment" else {}
+    environment["BESIDES"] = "stays"
+    with Node("--gateways", "1", *flags, environment=environment) as node:
+        assert node.get("/state", {"Authorization": "Bearer Sesame"})[0] == 200
+        assert node.get("/state")[0] == 401
+        for pid in (node.pid, *node.pids()):
+            for file in ("environ", "cmdline"):
+                assert b"Sesame" not in Path(f"/proc/{pid}/{file}").read_bytes()
+            assert b"BESIDES=stays" in Path(f"/proc/{pid}/environ").read_bytes()
+            files = [os.readlink(file) for file in Path(f"/proc/{pid}/fd").iterdir()]
+            assert not any("encke-settings" in file for file in files)

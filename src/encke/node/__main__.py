@@ -1,13 +1,15 @@
 """``python -m encke.node``: the server's process image, begun by ``encke serve``.
 
 The command line replaces itself with this, so that the server, whose memory is
-counted, doesn't carry the libraries that parsed its flags. The settings come in one
-environment variable, as JSON: unlike arguments, other users can't read it.
+counted, doesn't carry the libraries that parsed its flags. The settings come as JSON in a file
+without a name, which is closed once it's read: /proc shows arguments and environment of a process
+as long as it lives.
 """
 
+import fcntl
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 
 import msgspec
 
@@ -17,15 +19,34 @@ from ..friends.opening import POSTGRES
 from ..settings import Settings, friends_store
 
 HANDOVER = "ENCKE_HANDOVER"
+"""The environment variable with the file's descriptor."""
 
 
 def command(settings: Settings, environment: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
-    """The arguments and the environment of the process that serves with `settings`.
+    """The arguments and the environment of the process that serves with `settings`; they're in a
+    file that it inherits. `environment` is what it has otherwise, without settings.
 
     -P: what lies in the working directory is not imported.
     """
-    handover = msgspec.json.encode(settings).decode()
-    return [sys.executable, "-P", "-m", __package__], {**environment, HANDOVER: handover}
+    file = os.memfd_create("encke-settings")
+    handover = fcntl.fcntl(file, fcntl.F_DUPFD, 3)  # inherited, and no standard stream
+    os.close(file)
+    with os.fdopen(handover, "wb", closefd=False) as writer:
+        writer.write(msgspec.json.encode(settings))
+    own = {f"ENCKE_{name.upper()}" for name in (*Settings.__struct_fields__, "config")}
+    rest = {name: value for name, value in environment.items() if name not in own}
+    return [sys.executable, "-P", "-m", __package__], {**rest, HANDOVER: str(handover)}
+
+
+def handed_over(environment: MutableMapping[str, str]) -> Settings | None:
+    """The settings of `command`, which are to be had once; None: there are none."""
+    try:
+        file = int(environment.pop(HANDOVER))
+        os.lseek(file, 0, os.SEEK_SET)
+    except (KeyError, ValueError, OSError):
+        return None
+    with os.fdopen(file, "rb") as reader:
+        return msgspec.json.decode(reader.read(), type=Settings)
 
 
 def check(settings: Settings) -> None:
@@ -52,8 +73,8 @@ def _keep_closed() -> None:
 
 def main() -> int:
     """Serve with the settings handed over; the exit code."""
-    handover = os.environ.pop(HANDOVER, None)
-    if handover is None:
+    settings = handed_over(os.environ)
+    if settings is None:
         print("encke: no settings were handed over; start with `encke serve`.", file=sys.stderr)
         return os.EX_USAGE
     from .. import log  # only once there is something to serve
@@ -62,7 +83,7 @@ def main() -> int:
     _keep_closed()
     log.begin()
     try:
-        return serve(msgspec.json.decode(handover, type=Settings))
+        return serve(settings)
     except BadSettings as error:
         print(f"encke: {error}", file=sys.stderr)
         return os.EX_USAGE

@@ -33,7 +33,8 @@ class Stacks:
         faulthandler.dump_traceback(self._writer)
 
     def tell_on_signal(self) -> None:
-        """Tell them at each SIGUSR1 from now on."""
+        """In a child: tell them at each SIGUSR1 from now on."""
+        os.close(self._reader)
         faulthandler.register(signal.SIGUSR1, self._writer)
 
     def forked(self, pid: int) -> None:
