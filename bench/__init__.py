@@ -11,7 +11,9 @@ sets), nchan (in C, in nginx), and Encke, over its public interface.
     tools stage counts meter        all cores: `encke flood` and `encke generate`, a server with
                                     their streams, what each user got, what it cost
     steady attackers                a steady load; its attackers, a child process
+    hostile hostile_clients         good clients beside hostile ones, which are a child process
     checker crowd raw               load, and a verdict on each message; tests use them too
+    faults                          a node's own processes fail
     capacity kernel machine         what this machine is, holds, and keeps for sockets
     million growth loop beside      a million streams
     soak soak_readings              a day's messages in an hour

@@ -3,12 +3,14 @@
 A field with a Meta is an option of the command line, and msgspec checks what is given for it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, ClassVar, Self, get_args
 
 import msgspec
 from msgspec import Meta
 from msgspec.structs import FieldInfo
+
+from encke.errors import BadSettings
 
 Streams = Annotated[int, Meta(ge=1, description="Open streams.")]
 Rounds = Annotated[int, Meta(ge=1, description="How often each contestant has its turn.")]
@@ -38,3 +40,12 @@ def flags(kind: type[Options]) -> Iterator[tuple[FieldInfo, Meta]]:
         for meta in get_args(field.type)[1:]:
             if isinstance(meta, Meta):
                 yield field, meta
+
+
+def names(given: str, known: Sequence[str], flag: str) -> list[str]:
+    """The names in `given`, with commas between. Raises BadSettings."""
+    found = [it.strip() for it in given.split(",")]
+    for name in found:
+        if name not in known:
+            raise BadSettings(f"{flag} has {name!r}; there are {', '.join(known)}.")
+    return found

@@ -105,6 +105,8 @@ class Sending(msgspec.Struct, frozen=True, kw_only=True):
     cost: Cost
     lag: Durations
     """How much later than due they were written."""
+    answers: Durations
+    """From writing a request to its answer."""
     wrong: counts.Difference
 
     @property
@@ -296,6 +298,7 @@ class Stage:
             rate=said.rate,
             cost=cost_of(meter, said.cpu_seconds),
             lag=said.lag,
+            answers=said.answers,
             wrong=wrong,
         )
 

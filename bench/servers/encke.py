@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 import msgspec
 import psutil
 
-from encke.control.state import NodeState
+from encke.control.state import NodeState, ProcessState
 
 from .processes import PATIENCE, BenchError, until
 from .server import Server
@@ -104,6 +104,17 @@ class Encke(Server):
     def warnings(self) -> list[str]:
         """The lines of its log in which something isn't as it should be."""
         return [line for line in self.log if " level=info " not in line]
+
+    def current(self, name: str) -> ProcessState | None:
+        """What /state says of one process; None if it, or the control process, is away."""
+        with suppress(BenchError):
+            return next((it for it in self.state().processes if it.name == name), None)
+        return None
+
+    def replaced(self, name: str, old: int) -> bool:
+        """Whether a process has another pid than the `old` one, and is ready."""
+        process = self.current(name)
+        return process is not None and process.pid != old and process.state == "ready"
 
     def named_pids(self) -> dict[str, int]:
         """Process id by the process's name."""

@@ -8,13 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from bench import clients, machine, one_core, send, steady
+from bench import clients, hostile_clients, machine, one_core, send, steady
 from bench.__main__ import BENCHMARKS, main
 from bench.servers import nginx
-from bench.servers.encke import PROGRAM
-from bench.servers.processes import BenchError, Talker, running
+from bench.servers.encke import PROGRAM, Encke
+from bench.servers.processes import BenchError, Talker, child, running
 from encke.tools.load import usage
 from encke.tools.watch import Sample
 
@@ -208,6 +209,49 @@ def test_steady(tmp_path: Path) -> None:
     assert attacks[0]["left"] == 0
 
 
+@pytest.mark.alone  # as the attackers
+@pytest.mark.timeout(120)
+def test_hostile(tmp_path: Path) -> None:
+    """`bench hostile --quick` measures the good clients before, beside and after hostile ones."""
+    kinds = run(tmp_path, "hostile")["results"]["kinds"]
+    assert isinstance(kinds, list)
+    assert [kind["kind"] for kind in kinds] == ["bulk", "unread"]
+    for kind in kinds:
+        assert [phase["messages"] > 0 for phase in kind["phases"]] == [True] * 3
+        assert all(phase["answers"]["p99"] > 0 for phase in kind["phases"])
+        assert kind["closed"] == 0
+        assert 0 < kind["node"][0] <= kind["node"][1]
+        assert kind["outcome"]["sent"] > 0
+
+
+@pytest.mark.parametrize("kind", hostile_clients.KINDS)
+def test_hostile_clients(kind: str) -> None:
+    """Clients of each kind come, send, and go when they are told to; one that has nothing more to
+    send stays quiet."""
+    with Encke("--gateways", "1") as server:
+        plan = hostile_clients.Plan(kind, server.port, 6)
+        with child("hostile_clients", msgspec.json.encode(plan).decode()) as clients:
+            outcome = clients.hear(hostile_clients.Outcome)
+            assert outcome.opened == len(plan.scripts)
+            server.until(lambda state: state.accepted == outcome.opened, "they have come")
+            outcome = clients.ask("stop", hostile_clients.Outcome)
+            assert outcome.sent > 0
+        server.until(lambda state: not state.connections, "they have gone")
+
+
+@pytest.mark.alone
+@pytest.mark.timeout(180)
+def test_faults(tmp_path: Path) -> None:
+    """`bench faults --quick` has each kind of process meet faults, and nobody is lied to."""
+    met = run(tmp_path, "faults", "--faults", "kill,log,disk")["results"]["met"]
+    assert isinstance(met, list)
+    assert {it["process"] for it in met} == {"supervisor", "router", "gateway", "control"}
+    for it in met:
+        assert it["attempts"] == 1
+        assert it["messages"] > 0
+        assert not any(it[name] for name in ("lost", "doubled", "misled", "closed", "missed"))
+
+
 def test_without_a_compiler(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -274,6 +318,8 @@ def test_each_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
         (["send", "--streams", "many"], "--streams"),
         (["send", "--stream", "7"], "--stream"),
         (["sned"], "sned"),
+        (["hostile", "--kinds", "bulk,kind"], "kind"),
+        (["faults", "--processes", ""], "--processes"),
         (["soak", "--minutes", "1", "--messages", "1000"], "--posts"),
     ],
 )

@@ -332,6 +332,7 @@ def step(streams: int, seconds: float, memory: int, p99: float, cpu: float = 1.0
             rate=1_000,
             cost=cost,
             lag=Durations(),
+            answers=Durations(),
             wrong=counts.Difference(),
         ),
         Seen(Durations(count=1, p99=p99), 0, 0, 1_000),

@@ -14,21 +14,12 @@ import psutil
 from bench.servers.encke import Address, Encke
 from bench.servers.processes import PATIENCE, until
 from encke.control.state import ProcessState
-from encke.errors import EnckeError
 
 __all__ = ["PATIENCE", "Address", "Node", "cpu_seconds", "lives", "memory", "until"]
 
 
 class Node(Encke):
     """A server."""
-
-    def current(self, name: str) -> ProcessState | None:
-        """What /state says of one process; None if it, or the control process, is away."""
-        try:
-            processes = self.state().processes
-        except EnckeError:
-            return None
-        return next((process for process in processes if process.name == name), None)
 
     def gateways(self) -> list[ProcessState]:
         """What /state says of the gateways."""
@@ -39,11 +30,6 @@ class Node(Encke):
         process = self.current(name)
         assert process is not None, f"there is no {name}"
         return process.pid
-
-    def replaced(self, name: str, old: int) -> bool:
-        """Whether a process has another pid than the `old` one, and is ready."""
-        process = self.current(name)
-        return process is not None and process.pid != old and process.state == "ready"
 
     @contextlib.contextmanager
     def only_gateway(self, index: int) -> Iterator[None]:

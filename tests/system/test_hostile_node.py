@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from bench.servers.encke import environment_of_ours
-from bench.servers.processes import end, free_ports
+from bench.servers.processes import end, free_ports, unprivileged
 
 from .node import Node, lives, until
 from .raw import send, stream
@@ -162,17 +162,9 @@ def test_hostile_log(kind: str) -> None:
         assert node.process.wait(20) == 0
 
 
-def unprivileged() -> list[str]:
-    """What begins a command that limits on processes hold for."""
-    if shutil.which("prlimit") is None or shutil.which("setpriv") is None:
-        pytest.skip("needs prlimit and setpriv")
-    if os.getuid():
-        return []
-    search = "+dac_read_search"  # Python may be where nobody else may look
-    caps = ["--inh-caps", search, "--ambient-caps", search]
-    return ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", *caps]
-
-
+@pytest.mark.skipif(
+    not (shutil.which("prlimit") and shutil.which("setpriv")), reason="needs prlimit and setpriv"
+)
 def test_hostile_fork() -> None:
     """While no process can be started, the others go on, and the supervisor tries again."""
     with Node("--gateways", "2", through=unprivileged()) as node:

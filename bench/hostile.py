@@ -1,0 +1,231 @@
+"""What do hostile clients do to the good ones, and to the machine?
+
+Beside good streams, to whom ordinary senders send a message a request at a fixed rate, come hostile
+clients (`hostile_clients.KINDS`), one kind after the other, each at a fresh server; who is thrown
+out comes back. What the good ones do is the same before, beside and after them. Latency is from
+writing a request until its answer, which leaves once the message is written to the stream.
+
+Memory of the node is PSS; the kernel's is that of TCP in /proc/net/sockstat, of the whole machine:
+nothing else may use much of it. Both are told as they were before, and at most until the hostile
+ones are gone.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import msgspec
+from msgspec import Meta
+
+from encke.settings import RESERVED_FILES, Settings
+from encke.tools.watch import ControlPort, Recorder
+
+from . import kernel, options
+from .course import Course
+from .hostile_clients import BUFFER, KINDS, Outcome, Plan
+from .options import names
+from .report import Cell, Report, Section, table, verdict
+from .servers.encke import ROOM, Encke
+from .servers.processes import BenchError, child
+from .stage import POST, Sending, Stage
+
+SLOWER = 2.0
+"""p99 beside hostile clients to p99 before, at most."""
+
+LOOK = 0.25
+"""Seconds between two looks at memory."""
+
+NOISE = 8 * 1024 * 1024
+"""Bytes that a process may take more than its limits say: what Python keeps to itself."""
+
+
+class Options(options.Options, frozen=True, kw_only=True):
+    """Of `hostile`."""
+
+    QUICK: ClassVar = {
+        "kinds": "bulk,unread",
+        "clients": 30,
+        "judge": False,
+        "streams": 100,
+        "rate": 200.0,
+        "seconds": 0.5,
+    }
+
+    kinds: Annotated[str, Meta(description="Some of them, commas between.")] = ",".join(KINDS)
+    clients: Annotated[int, Meta(ge=1, description="Hostile clients of a kind.")] = 300
+    streams: options.Streams = 1_000
+    senders: Annotated[int, Meta(ge=1, description="Ordinary senders.")] = 20
+    rate: options.Rate = 1_000.0
+    seconds: Annotated[float, Meta(ge=0.1, description="Length of a phase.")] = 10.0
+    gateways: Annotated[int, Meta(ge=1, description="Gateways of the server.")] = 2
+    judge: Annotated[bool, Meta(description="Hold latency and memory against the budgets.")] = True
+
+
+class Found(msgspec.Struct):
+    """One kind; memory in bytes."""
+
+    kind: str
+    phases: list[Sending | None]
+    """Before, beside and after; None: it couldn't be carried out."""
+    closed: int
+    """Good streams."""
+    node: list[int]
+    """Before; at most; what it may be, see `_allowed`."""
+    tcp: list[int]
+    """The same of the kernel's."""
+    outcome: Outcome
+    errors: list[str]
+
+    @property
+    def p99s(self) -> list[float]:
+        """Of the phases, milliseconds; 0.0: nobody was answered."""
+        return [it.answers.p99 if it else 0.0 for it in self.phases]
+
+    @property
+    def slower(self) -> float:
+        """p99 beside them to p99 before."""
+        before, beside, _ = self.p99s
+        return beside / before if before and beside else float("inf")
+
+    @property
+    def unserved(self) -> int:
+        """Good messages that were refused, or promised and lost; a phase that wasn't is one."""
+        return sum(it.refused + it.wrong.lost if it else 1 for it in self.phases)
+
+    @property
+    def is_served(self) -> bool:
+        return self.slower <= SLOWER and not self.unserved and not self.closed
+
+    @property
+    def is_small(self) -> bool:
+        return self.node[1] <= self.node[2] and self.tcp[1] <= self.tcp[2]
+
+
+class Results(msgspec.Struct):
+    """By kind."""
+
+    kinds: list[Found]
+
+
+def run(options: Options, course: Course) -> Report:
+    """Hostile clients: what they cost the good ones, and the machine.
+
+    Exit code 1 if a budget isn't kept: p99 beside them at most twice as much as before, no good
+    stream closed, nobody unserved, memory within what the settings say.
+    """
+    kinds = names(options.kinds, list(KINDS), "--kinds")
+    results = Results([_measured(kind, options, course) for kind in kinds])
+    broken = [
+        it.kind
+        for it in results.kinds
+        if it.closed or (options.judge and not (it.is_served and it.is_small))
+    ]
+    return Report(
+        results=results,
+        sections=_sections(results, options),
+        fault=f"Budgets aren't kept: {', '.join(broken)}." if broken else "",
+    )
+
+
+def _measured(kind: str, options: Options, course: Course) -> Found:
+    plan = Plan(kind, 0, options.clients)
+    hostile = len(plan.scripts)
+    room = options.streams + options.senders + (hostile // 3 if kind == "cap" else hostile + ROOM)
+    errors: list[str] = []
+    with ExitStack() as stack:
+        # one session for all: else those at idle priority would take half of a core from the others
+        server = Encke(
+            *("--gateways", str(options.gateways)),
+            files=RESERVED_FILES + -(-room // options.gateways),
+            own_session=False,
+        )
+        stack.enter_context(server)
+        place = course.place(kind)
+        stage = Stage(
+            server, options.streams, place, POST, senders=options.senders, one_session=True
+        )
+        stack.enter_context(stage)
+
+        def phase(name: str) -> Sending | None:
+            course.begin(f"{kind}: {name}")
+            try:
+                return stage.send_paced(options.rate, options.seconds, linger=0.0)
+            except BenchError as error:
+                errors.append(f"{name}: {error}")
+                return None
+
+        stage.open()
+        phases = [phase("before")]
+        tcp: list[int] = []
+        with Recorder([ControlPort(server.control_url)], LOOK) as recorder:
+            recorder.listener = lambda _: tcp.append(kernel.read().socket_pages)
+            recorder.read()
+            plan = msgspec.structs.replace(plan, port=server.port)
+            with child("hostile_clients", msgspec.json.encode(plan).decode()) as clients:
+                clients.hear(Outcome)
+                phases.append(phase("beside them"))
+                outcome = clients.ask("stop", Outcome)
+        phases.append(phase("after"))
+        node = [it.kb * 1024 for it in recorder.samples if not it.absent]
+        more = _allowed(options.gateways, hostile)
+        return Found(
+            kind=kind,
+            phases=phases,
+            closed=stage.end().closed,
+            node=[node[0], max(node), node[0] + more[0]],
+            tcp=[tcp[0], max(tcp), tcp[0] + more[1]],
+            outcome=outcome,
+            errors=errors,
+        )
+
+
+def _allowed(gateways: int, hostile: int) -> tuple[int, int]:
+    """What hostile clients may add to the node's memory, and to the kernel's.
+
+    Of each gateway what its settings allow to wait: --window, there and in the router, ...
+    Of each client's connection in the kernel --send-buffer (it makes twice as much of it), a
+    receive buffer (net.ipv4.tcp_rmem), and the two of the client's own end.
+    """
+    settings = Settings()
+    received = int(Path("/proc/sys/net/ipv4/tcp_rmem").read_text().split()[1])
+    node = gateways * 2 * settings.window + (gateways + 3) * NOISE
+    return node, hostile * (2 * settings.send_buffer + received + 4 * BUFFER) + NOISE
+
+
+def _sections(results: Results, options: Options) -> list[Section]:
+    def p99(number: int) -> Callable[[Found], Cell]:
+        return lambda it: f"{p99:.1f} ms" if (p99 := it.p99s[number]) else "-"
+
+    def size(*numbers: int) -> str:
+        return " / ".join(f"{number / 2**20:,.0f}" for number in numbers)
+
+    latency: dict[str, Callable[[Found], Cell]] = {
+        "hostile": lambda it: it.kind,
+        "p99 before": p99(0),
+        "beside them": p99(1),
+        "after": p99(2),
+        "ratio": lambda it: f"{it.slower:.2f}",
+        "unserved": lambda it: it.unserved,
+        "closed": lambda it: it.closed,
+        "verdict": lambda it: verdict(it.is_served),
+    }
+    memory: dict[str, Callable[[Found], Cell]] = {
+        "hostile": lambda it: it.kind,
+        "node, MB": lambda it: size(*it.node),
+        "kernel, MB": lambda it: size(*it.tcp),
+        "verdict": lambda it: verdict(it.is_small),
+        "opened": lambda it: it.outcome.opened,
+        "gone": lambda it: it.outcome.gone,
+        "sent, MB": lambda it: size(it.outcome.sent),
+        "answers": lambda it: ", ".join(f"{n} x {it}" for it, n in it.outcome.answers.items()),
+    }
+    title = (
+        f"{options.streams:,} good streams, {options.senders} senders of {options.rate:,.0f} "
+        f"messages/s; {options.clients} hostile clients; ratio <= {SLOWER:g}, others 0"
+    )
+    kinds = results.kinds
+    return [
+        Section(title, [table(kinds, latency)]),
+        Section("Memory before / at most / may be", [table(kinds, memory)]),
+    ]
