@@ -55,7 +55,7 @@ class Field(enum.IntEnum):
     DELIVERED = enum.auto()  # messages handed to a connection
     UNDELIVERED = enum.auto()  # meant for a connection that had gone
     UNAVAILABLE = enum.auto()  # requests answered with 503
-    BAD_REQUESTS = enum.auto()  # answered with 4xx, 501 or 505
+    BAD_REQUESTS = enum.auto()  # answered with 4xx, 501 or 505; streams closed for junk
     TIMEOUTS = enum.auto()  # heads, bodies or idle connections that took too long
     SLOW_CLIENTS = enum.auto()  # closed because their queue was full
     ACCEPT_PAUSES = enum.auto()  # accept() refused for want of files or memory

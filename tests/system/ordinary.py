@@ -12,10 +12,11 @@ from .raw import Raw, post
 
 
 class Ordinary:
-    """Senders of messages to nobody, a connection each."""
+    """Senders of messages to nobody, a connection each; `headers` are of each request."""
 
-    def __init__(self, connections: list[Raw]) -> None:
+    def __init__(self, connections: list[Raw], *headers: str) -> None:
         self._senders = connections
+        self._headers = headers
 
     def __enter__(self) -> Self:
         return self
@@ -52,7 +53,7 @@ class Ordinary:
 
     def _ask(self, index: int, since: dict[int, float]) -> None:
         since[index] = time.monotonic()
-        self._senders[index].send(post(f"/send/nobody{index}", b"x" * 50))
+        self._senders[index].send(post(f"/send/nobody{index}", b"x" * 50, *self._headers))
 
 
 def connect(node: Node, count: int) -> list[Raw]:

@@ -441,32 +441,6 @@ def test_garbage_from_many(node: Node) -> None:
         assert listener.chunk() == b"Recvd msg #1: 'x'\n"
 
 
-def test_junk_on_a_stream(node: Node) -> None:
-    """A stream's client that sends junk without end is ignored: others aren't held up by it."""
-    address = node.address
-    with stream(address, "junk") as junk, stream(address, "junk") as listener:
-        ended = threading.Event()
-
-        def litter() -> None:
-            while not ended.is_set():
-                junk.send(b"x" * 65536)
-
-        thread = threading.Thread(target=litter)
-        thread.start()
-        try:
-            slowest = 0.0
-            for number in range(1, 201):
-                began = time.monotonic()
-                assert send(address, "junk", "x") == 2
-                assert listener.chunk() == b"Recvd msg #%d: 'x'\n" % number
-                slowest = max(slowest, time.monotonic() - began)
-        finally:
-            ended.set()
-            thread.join()
-        assert slowest < 1.0
-        assert junk.chunk() == b"Recvd msg #1: 'x'\n"
-
-
 def test_a_reset_is_no_harm(node: Node) -> None:
     """Clients that reset their connections, in whatever state, leave nothing behind."""
     before = [it.pid for it in node.gateways()]

@@ -33,7 +33,7 @@ _COUNTERS = {
     "delivered": "Messages handed to a stream.",
     "undelivered": "Messages meant for a stream that had gone.",
     "unavailable": "Requests answered with 503.",
-    "bad_requests": "Requests answered with 4xx, 501 or 505.",
+    "bad_requests": "Requests answered with 4xx, 501 or 505; streams closed for what came on them.",
     "timeouts": "Connections closed because a head, a body or the next request took too long.",
     "slow_clients": "Streams closed because their client read too slowly.",
     "accept_pauses": "Pauses of accepting for want of files or memory.",

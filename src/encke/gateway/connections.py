@@ -70,6 +70,8 @@ class Connections:
         self.held: dict[int, None] = {}
         """Those that aren't read from for now, who is so for longest first: too much is under way,
         or owed; or the client has ended its side."""
+        self.unasked: dict[int, int] = {}
+        """By descriptor: bytes that came although nothing is expected, see `Streams.unasked`."""
         self.now = 1
         """The current tick."""
         self.open = 0
@@ -157,6 +159,7 @@ class Connections:
             self.router.logout(columns.handle[fd])
         self._abandon(fd)
         self.held.pop(fd, None)
+        self.unasked.pop(fd, None)
         self.outbox.forget(fd)
         self.poller.forget(fd)
         columns.free(fd)

@@ -154,6 +154,8 @@ class Requests:
             if self.much and size == READ_SIZE and type(exchange.handler) is Single:
                 self.readable(fd, MESSAGE_SIZE - READ_SIZE)
                 return
+        elif state in (WAITING, LOGGING_IN):
+            self._streams.unasked(fd, len(data))
         if self.much and self.states[fd] in SENDING:
             self._poller.weigh(fd)
 

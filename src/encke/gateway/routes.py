@@ -60,6 +60,7 @@ _PATHS = "; ".join(
 )
 _STREAM_METHODS = frozenset((b"GET", b"HEAD"))
 _SEND_METHODS = frozenset((b"POST",))
+_WITHOUT_BODY = frozenset((Action.STREAM, Action.PREFLIGHT))
 _ORDERS = {
     (name, wait): Order(verb, wait)
     for name, verb in ((b"send", Verb.SEND), (b"publish", Verb.PUBLISH))
@@ -69,6 +70,13 @@ _ORDERS = {
 
 def route(request: Request, api_key: str, cors: Cors) -> Route | Problem:
     """Where `request` leads, or why it leads nowhere."""
+    where = _route(request, api_key, cors)
+    if type(where) is Route and where.action in _WITHOUT_BODY and request.has_body:
+        return Problem(400, "This is asked for without a body; send none.")
+    return where
+
+
+def _route(request: Request, api_key: str, cors: Cors) -> Route | Problem:
     path = request.path
     first, slash, rest = path[1:].partition(b"/")
     sends = (first, False) in _ORDERS

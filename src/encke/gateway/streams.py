@@ -13,7 +13,7 @@ from ..ids import SLOT_MASK
 from ..scoreboard import Field
 from ..wire.cors import Cors
 from ..wire.message import Message, Messages
-from ..wire.protocols import PROTOCOLS, Command, Protocol
+from ..wire.protocols import PROTOCOLS, Command, Protocol, nothing
 from ..wire.request import Request
 from ..wire.response import LAST_CHUNK, chunk, header_lines, status_line
 from . import life, sockets
@@ -37,8 +37,12 @@ _ENCODERS = {
 
 _OK = status_line(200)
 
-_JUNK = 64 * 1024
-"""Bytes read at once of what a client sends on its stream."""
+UNASKED = 4096
+"""Bytes that a client may send on a stream whose protocol expects nothing: some programs end a
+request with a line end too many."""
+
+UNASKED_PIECE = 64
+"""Bytes that each piece of it counts for at least: that's what it costs."""
 
 
 def _period(seconds: float) -> int:
@@ -164,13 +168,25 @@ class Streams:
     def readable(self, fd: int) -> None:
         """A stream's client is gone, or sends something after its request."""
         try:
-            data = os.read(fd, _JUNK)
+            data = os.read(fd, UNASKED + 1)
         except BlockingIOError:
             return
         except OSError:
             data = b""
-        if not data or Command.CLOSE in self._protocol(fd).commands(data):
+        protocol = self._protocol(fd)
+        if not data or Command.CLOSE in protocol.commands(data):
             self._connections.close(fd)
+        elif protocol.commands is nothing:
+            self.unasked(fd, len(data))
+
+    def unasked(self, fd: int, size: int) -> None:
+        """A client that has asked for a stream has sent so many bytes that nobody expects."""
+        connections = self._connections
+        sent = connections.unasked.get(fd, 0) + max(size, UNASKED_PIECE)
+        connections.unasked[fd] = sent
+        if sent > UNASKED:
+            self._counts[Field.BAD_REQUESTS] += 1
+            connections.close(fd)
 
     # what the clock calls
 

@@ -14,9 +14,9 @@ Pure.
 """
 
 from . import ndjson, sse, text
-from .base import Command, Documentation, Protocol
+from .base import Command, Documentation, Protocol, nothing
 
 PROTOCOLS: tuple[Protocol, ...] = (text.PROTOCOL, sse.PROTOCOL, ndjson.PROTOCOL)
 """Every protocol. Its place is its code in a connection's row, so add at the end."""
 
-__all__ = ["PROTOCOLS", "Command", "Documentation", "Protocol"]
+__all__ = ["PROTOCOLS", "Command", "Documentation", "Protocol", "nothing"]
