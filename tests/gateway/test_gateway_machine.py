@@ -17,6 +17,7 @@ from wire.protocols.test_contract import READERS
 
 from encke.gateway.exchange import MAX_PIPELINED
 from encke.gateway.life import STREAM
+from encke.gateway.streams import UNASKED, UNASKED_PIECE
 from encke.scoreboard import Field
 from encke.wire.message import Messages
 
@@ -27,6 +28,8 @@ SIZES = st.sampled_from([0, 0, 3_000, 70_000])
 PROTOCOL = st.sampled_from(sorted(READERS))
 SHARES = st.sampled_from([1.0, 1.0, 0.5, 0.01, 0.0])
 """How much of what a client has to say it says at once; 0: one byte."""
+JUNK = UNASKED - 50 * UNASKED_PIECE
+"""Bytes behind a request for a stream, in no more pieces than steps of the machine."""
 LATE = 30
 """Ticks in which nobody takes too long yet."""
 EVERYBODY_LATE = 130 * 4
@@ -80,6 +83,11 @@ class Talk:
             self.said += said
             self.unsaid = self.unsaid[said:]
 
+    def may_be_junk(self) -> bool:
+        """Whether it has said so much behind its request for a stream that it may have been closed
+        for that, also before earlier answers were known."""
+        return any(asked.stream and self.said - asked.end > JUNK for asked in self.asked)
+
     def check(self, told: dict[bytes, int], got: list[bytes]) -> None:
         """Each answer is that of the request at its place, and says what is true."""
         answers = self.client.answers
@@ -102,6 +110,8 @@ class Talk:
 
     def check_end(self, got: list[bytes], *, open: bool) -> None:
         """It has read everything, and nothing more comes. `open`: it's a stream."""
+        if self.may_be_junk() and not open:
+            return
         for place, asked in enumerate(self.asked):
             if self.age >= LATE or asked.end > self.said:
                 return
@@ -311,7 +321,7 @@ class Machine(RuleBasedStateMachine):
                 if open or talk.handle not in self.router.reached:
                     talk.check_end(self.router.got[talk.handle], open=open)
                 else:  # what waited for it is lost
-                    slow += not talk.half_closed
+                    slow += not (talk.half_closed or talk.may_be_junk())
             self.server.tick()
             assert slow <= self.server.row[Field.SLOW_CLIENTS]
             if self.drains:
