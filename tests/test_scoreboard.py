@@ -16,6 +16,7 @@ from encke.scoreboard import (
     Field,
     Scoreboard,
     State,
+    Watcher,
 )
 
 
@@ -96,3 +97,33 @@ os.waitpid(pid, 0)
 assert board.row(4)[Field.STREAMS] == 42
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_silence(board: Scoreboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who looks sees how long a process hasn't ticked; but not what was before they looked, or
+    while they were stopped."""
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr("time.monotonic_ns", lambda: int(now * 1e9))
+    row = board.row(FIRST_GATEWAY)
+    watcher = Watcher()
+    assert watcher.silent(row) == 0.0
+    row[Field.TICK] = 1
+    assert watcher.silent(row) == 0.0
+    for _ in range(20):
+        now += 0.5
+        watcher.look()
+    assert watcher.silent(row) == 10.0
+    row.tick()
+    now += 1.0
+    watcher.look()
+    assert watcher.silent(row) == 1.0
+    now += 1.1
+    watcher.look()  # late
+    assert watcher.silent(row) == 0.0
+    now += 0.5
+    watcher.look()
+    assert watcher.silent(row) == 0.5
+    row.tick()
+    now -= 0.25
+    assert watcher.silent(row) == 0.0

@@ -16,9 +16,14 @@ CROWD = 2
 """Gateways a core; more of them are a crowd."""
 
 
+def crowding(gateways: int) -> float:
+    """How many times as many gateways a core as there may be before they're a crowd."""
+    return gateways / (CROWD * len(os.sched_getaffinity(0)))
+
+
 def batch_crowd(gateways: int) -> None:
     """`batch`, if a node may have so many gateways that they're a crowd on the cores it has."""
-    if gateways > CROWD * len(os.sched_getaffinity(0)):
+    if crowding(gateways) > 1:
         batch()
 
 

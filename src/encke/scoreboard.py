@@ -11,6 +11,9 @@ stopped, busy or dead can therefore still be seen.
     row 3        control process
     row 4 ...    gateways
 
+The loop of each process writes its **tick**, the time on the machine's monotonic clock, several
+times a second: whose tick is old hangs (`Watcher`).
+
 Invariants: one writer a row (the supervisor takes a row over once its process is
 dead, adds its counters to row 0 and clears it, so sums never go backward). A
 64-bit aligned store is atomic; a reader may see a row half updated, which is good
@@ -19,6 +22,7 @@ enough for a gauge.
 
 import enum
 import mmap
+import time
 from collections.abc import Iterator
 
 ROWS = 1024
@@ -35,6 +39,7 @@ class Field(enum.IntEnum):
     STATE = enum.auto()  # a State
     STARTED = enum.auto()  # seconds since the epoch
     RESTARTS = enum.auto()  # how often the process in this row was replaced
+    TICK = enum.auto()  # when its loop turned last: monotonic, ms
     # gauges
     CONNECTIONS = enum.auto()  # open client connections
     STREAMS = enum.auto()  # of which logged in
@@ -112,6 +117,10 @@ class Row:
     def __setitem__(self, field: int, value: int) -> None:
         self._cells[field] = value
 
+    def tick(self) -> None:
+        """Say that the process's loop turns."""
+        self._cells[Field.TICK] = time.monotonic_ns() // 1_000_000
+
 
 class Scoreboard:
     """The mapping and its rows."""
@@ -155,6 +164,32 @@ class Scoreboard:
             Field.PID,
             Field.NUMBER,
             Field.STATE,
+            Field.TICK,
             *range(Field.CONNECTIONS, Field.ACCEPTED),
         ):
             row[gauge] = 0
+
+
+class Watcher:
+    """How long the others have been silent, as seen by a process that looks at them regularly, and
+    that may have been stopped itself: what it has missed says nothing of them."""
+
+    SUSPENDED = 1.0
+    """Seconds between two looks from which on it's itself that was stopped."""
+
+    def __init__(self) -> None:
+        self._looked = self._since = time.monotonic()
+
+    def look(self) -> None:
+        """To be called several times a second."""
+        now = time.monotonic()
+        if now - self._looked > self.SUSPENDED:
+            self._since = now
+        self._looked = now
+
+    def silent(self, row: Row) -> float:
+        """Seconds since the process's loop has turned; 0.0 if it hasn't begun to."""
+        tick = row[Field.TICK]
+        if not tick:
+            return 0.0
+        return max(0.0, time.monotonic() - max(tick / 1000, self._since))

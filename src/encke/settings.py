@@ -28,6 +28,9 @@ _is_origin = re.compile(
 RESERVED_FILES = 64
 """Open files of a gateway that are not connections: listeners, epolls, link, logs."""
 
+SHORTEST_HANG = 1.0
+"""Seconds: the shortest --hang-timeout but 0."""
+
 Bytes = Annotated[int, Meta(ge=1024, le=1 << 30)]
 MessageBytes = Annotated[int, Meta(ge=1024, le=MAX_MESSAGE)]
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
@@ -86,6 +89,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "needed. 0: what the first gateways can hold."
         ),
     ] = 0
+    hang_timeout: Annotated[
+        Seconds,
+        _described(
+            "Time after which a process whose loop stands still is killed and replaced, seconds; "
+            "at least 1. 0: never."
+        ),
+    ] = 10.0
     # friends
     data: Annotated[
         str,
@@ -326,6 +336,11 @@ def _check_safe(settings: Settings) -> None:
         raise BadSettings(
             "--gateways 0 is a node for senders, whose users are on other nodes: join it to them "
             "with --nats URL."
+        )
+    if 0 < settings.hang_timeout < SHORTEST_HANG:
+        raise BadSettings(
+            f"--hang-timeout is at least {SHORTEST_HANG:g} s: a turn of a busy process takes its "
+            "time. 0 turns it off."
         )
     if settings.nats and settings.friends == "sqlite":
         raise BadSettings(

@@ -13,7 +13,7 @@ import pytest
 from .node import Node, until
 from .raw import Raw, post, request, send, stream
 
-FLAGS = ("--gateways", "2", "--ack-timeout", "2", "--window", str(64 * 1024))
+FLAGS = ("--gateways", "2", "--ack-timeout", "2", "--window", str(64 * 1024), "--hang-timeout", "0")
 LINES = 10_000
 
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from .cluster import Cluster
     from .friends import Friends
 
+WATCH = 0.25
+"""Seconds between looks at the processes' ticks."""
+
 METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 HTML = b"text/html; charset=utf-8"
 
@@ -64,6 +67,7 @@ class Control:
         self._cluster = _cluster(reactor, router_path, scoreboard) if settings.nats else None
         told = self._cluster.state if self._cluster is not None else None
         self._reader = state.Reader(scoreboard, VERSION, told)
+        reactor.every(WATCH, self._reader.tick)
         self._table = (
             Route(b"GET", "/", self.index),
             Route(b"GET", "/health", self.health),
@@ -131,10 +135,10 @@ class Control:
         return self._friends
 
     def health(self, _asked: Asked) -> Response:
-        """200 while the node takes connections, else 503."""
-        status = state.status(self._scoreboard)
-        body = msgspec.json.encode({"status": status})
-        if status == "ready":
+        """200 while the node takes connections and no gateway or router hangs, else 503."""
+        health = self._reader.health()
+        body = msgspec.json.encode(health)
+        if health.status == "ready":
             return Response(HTTPStatus.OK, body, JSON)
         return Response(HTTPStatus.SERVICE_UNAVAILABLE, body, JSON, RETRY_AFTER)
 

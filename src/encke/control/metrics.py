@@ -52,6 +52,7 @@ _PROCESS_GAUGES = {
     "memory_bytes": "Memory of the process (PSS).",
     "connections": "Open client connections of the process.",
     "queued_bytes": "Bytes waiting for slow clients of the process.",
+    "silent_seconds": "Time since the process's loop has turned.",
 }
 _PROCESS_COUNTERS = {
     "cpu_seconds": "Processor time of the process, user and system.",

@@ -190,6 +190,7 @@ class Server:
                 self._reactor.remove(self._listener.fileno())
 
     def _tick(self) -> None:
+        self._row.tick()
         now = time.monotonic()
         for connection in [*self._served, *self._refused]:
             if connection.deadline <= now:

@@ -24,11 +24,16 @@ from ..scoreboard import (
     Row,
     Scoreboard,
     State,
+    Watcher,
 )
 from ..wire.nodes import Heartbeat
 
 MEMORY_SECONDS = 1.0
 """How old a figure of memory may be."""
+
+SILENT = 3.0
+"""Seconds without a tick after which a process counts as hung: ticks come four times a second, but
+a turn may take a while on a busy machine. It is killed after --hang-timeout."""
 
 _NAMES = {SUPERVISOR: "supervisor", ROUTER: "router", CONTROL: "control"}
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -51,6 +56,22 @@ class ProcessState(msgspec.Struct, frozen=True, kw_only=True):
     capacity: int
     queued_bytes: int
     delivered: int
+    silent_seconds: float
+    """Since its loop has turned."""
+
+
+class Hung(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that hangs; `since` is seconds since the epoch."""
+
+    process: str
+    since: float
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whether the node takes connections, and who hangs."""
+
+    status: str
+    hung: list[Hung] = []
 
 
 class ClusterNode(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,11 +176,6 @@ def cluster_state(seen: Iterable[Seen], own: str = "") -> ClusterState:
     )
 
 
-def status(scoreboard: Scoreboard) -> str:
-    """``starting``, ``ready`` or ``draining``: whether the node takes connections."""
-    return _state(scoreboard.row(NODE)) if scoreboard.row(NODE)[Field.STATE] else "starting"
-
-
 class Reader:
     """Reads the state of the node whose processes write `scoreboard`."""
 
@@ -171,6 +187,25 @@ class Reader:
         self._version = version
         self._cluster = cluster
         self._memory = _Memory()
+        self._watcher = Watcher()
+
+    def tick(self) -> None:
+        """To be called several times a second."""
+        self._watcher.look()
+
+    def health(self) -> Health:
+        """``starting``, ``ready``, ``hung`` or ``draining``: the node takes connections, and serves
+        everyone, while it's ready. It's hung if a gateway or the router is."""
+        node = self._scoreboard.row(NODE)[Field.STATE]
+        hung = [
+            Hung(process=_name(row), since=round(time.time() - silent, 1))
+            for row in self._scoreboard.processes()
+            if row.index not in (SUPERVISOR, CONTROL)
+            and (silent := self._watcher.silent(row)) >= SILENT
+        ]
+        if hung and node == State.READY:
+            return Health(status="hung", hung=hung)
+        return Health(status=State(node or State.STARTING).name.lower(), hung=hung)
 
     def read(self) -> NodeState:
         """The state as it is now, memory as it was at most a second ago."""
@@ -187,7 +222,7 @@ class Reader:
         started = board.row(SUPERVISOR)[Field.STARTED]
         return NodeState(
             version=self._version,
-            status=status(board),
+            status=self.health().status,
             uptime=round(max(0.0, time.time() - started), 3),
             tcp_memory_bytes=tcp_memory(),
             memory_bytes=sum(process.memory_bytes for process in processes),
@@ -204,10 +239,11 @@ class Reader:
             cpu_seconds = _cpu_seconds(pid)
             if cpu_seconds is None or pid not in memory:
                 continue  # it died while we looked
+            silent = self._watcher.silent(row)
             yield ProcessState(
-                name=_NAMES.get(row.index) or f"gateway-{row.index - FIRST_GATEWAY}",
+                name=_name(row),
                 pid=pid,
-                state=_state(row),
+                state="hung" if silent >= SILENT else State(row[Field.STATE]).name.lower(),
                 started=row[Field.STARTED],
                 restarts=row[Field.RESTARTS],
                 memory_bytes=memory[pid],
@@ -217,6 +253,7 @@ class Reader:
                 capacity=row[Field.CAPACITY],
                 queued_bytes=row[Field.QUEUED_BYTES],
                 delivered=row[Field.DELIVERED],
+                silent_seconds=round(silent, 3),
             )
 
 
@@ -275,5 +312,5 @@ def _cpu_seconds(pid: int) -> float | None:
     return (int(fields[11]) + int(fields[12])) / _TICKS  # utime, stime: proc(5)
 
 
-def _state(row: Row) -> str:
-    return State(row[Field.STATE]).name.lower()
+def _name(row: Row) -> str:
+    return _NAMES.get(row.index) or f"gateway-{row.index - FIRST_GATEWAY}"

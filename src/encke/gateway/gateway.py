@@ -249,6 +249,7 @@ class Gateway:
     def _report(self) -> None:
         """Put the counts on the scoreboard."""
         connections, row = self._connections, self._row
+        row.tick()
         counts = connections.counts
         if not connections.draining:
             row[Field.STATE] = State.READY if self._router.available else State.STARTING

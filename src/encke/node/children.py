@@ -31,10 +31,12 @@ class Child(msgspec.Struct):
     """When it's to be started, if it isn't there."""
     pause: float = 0.0
     stacks: Stacks | None = None
+    hung: int = 0
+    """Looks in a row that found it so."""
 
     def gone(self, now: float) -> None:
         """It died, or couldn't be started."""
-        self.pid = 0
+        self.pid = self.hung = 0
         if self.stacks is not None:
             self.stacks.close()
             self.stacks = None

@@ -61,10 +61,11 @@ from ..settings import (
 )
 from . import signals, sockets
 from .children import Child, dead_child, die_with, number_after, reason, where
+from .hangs import Hangs
 from .stacks import Stacks
 
 _WATCH = 0.1
-"""Seconds between looks at the children's fill and state."""
+"""Seconds between looks at the children's fill, state and ticks."""
 
 _GROW_AT = 0.75
 """Share of the running gateways' capacity from which on another one is started."""
@@ -107,6 +108,7 @@ class Supervisor:
         self._most_gateways = max(
             gateway_count(settings), math.ceil(self._limit / gateway_capacity())
         )
+        self._hangs = Hangs(self._scoreboard, settings.hang_timeout, self._most_gateways)
         self._has_router = self._most_gateways > 1 or bool(settings.nats)
         if settings.nats:
             # before the fork, so that it's shared, and that settings of no use are said at once
@@ -156,6 +158,7 @@ class Supervisor:
             row[Field.NUMBER] = self._last_number = number_after(self._last_number, taken)
         row[Field.STARTED] = int(time.time())
         row[Field.STATE] = State.STARTING
+        row.tick()
         child.started = time.monotonic()
         self._children[child.row] = child
         signals.block()
@@ -276,8 +279,10 @@ class Supervisor:
             self._scoreboard.row(child.row)[Field.RESTARTS] += 1
 
     def _watch(self) -> None:
+        self._scoreboard.row(SUPERVISOR).tick()
         if self._stopping:
             return
+        self._hangs.look(self._children.values())
         for child in list(self._children.values()):
             if not child.pid and time.monotonic() >= child.due and self._start(child):
                 log.info("process-started", process=child.name, pid=child.pid)

@@ -199,6 +199,7 @@ class RouterProcess:
 
     def _tick(self) -> None:
         ledger, users = self._ledger, self._hub.map
+        self._row.tick()
         ledger.tick()
         if self._behind != self._hub.behind.keys():
             self._log_behind()
