@@ -11,8 +11,7 @@ from encke.gateway.gateway import Gateway
 from encke.gateway.heavy import BYTES_A_TURN, LINES_A_TURN, PIECE, POLITE_WINDOW
 from encke.gateway.poller import POLLED
 from encke.gateway.port import Sender
-from encke.gateway.requests import MESSAGE_SIZE, READ_A_TURN, READ_SIZE
-from encke.gateway.senders import MANY
+from encke.gateway.requests import MANY, MESSAGE_SIZE, READ_A_TURN, READ_SIZE
 from encke.reactor.loop import Reactor
 from encke.scoreboard import FIRST_GATEWAY, Scoreboard
 from encke.settings import Settings
@@ -158,7 +157,7 @@ def test_what_is_read_of_heavy_senders_in_a_turn(house: House) -> None:
         for _ in range(3):
             house.fill(heavy, piece)
             sent = house.turn()
-            size, lines = requests.bytes_read, requests.lines_read
+            size, lines = requests.bytes_read, house.gateway._desk.lines_read
             assert size <= BYTES_A_TURN
             assert lines < LINES_A_TURN + PIECE // length + 2
             assert size == BYTES_A_TURN or lines >= LINES_A_TURN

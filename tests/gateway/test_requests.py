@@ -10,6 +10,7 @@ from encke.gateway.life import ENDING, FREE, LINGERING, LOGGING_IN
 from encke.gateway.poller import MAX_READY
 from encke.gateway.port import Sender
 from encke.gateway.requests import Requests
+from encke.gateway.senders import Desk
 from encke.gateway.streams import Streams
 from encke.settings import Settings
 from encke.wire.message import SEND, Messages, Order
@@ -49,7 +50,9 @@ class Gateway:
     def __init__(self) -> None:
         self.router = Router()
         self.connections = Connections(Settings(), 1, self.router)
-        self.requests = Requests(self.connections, Streams(self.connections))
+        streams = Streams(self.connections)
+        self.desk = Desk(self.connections, streams)
+        self.requests = Requests(self.connections, streams, self.desk)
         ours, self.client = socket.socketpair()
         ours.setblocking(False)
         self.client.setblocking(False)
@@ -69,7 +72,7 @@ class Gateway:
         """Read from whoever is ready, give the answers, write."""
         for fd in self.ready():
             self.requests.readable(fd)
-        self.requests.answer()
+        self.desk.answer()
         self.connections.outbox.flush()
 
     def close(self) -> None:
@@ -127,7 +130,7 @@ def test_refusals_that_differ_are_not_kept(gateway: Gateway) -> None:
         gateway.client.send(b"GET /test/%b HTTP/1.1\r\nHost: a\r\n\r\n" % id)
         gateway.turn()
         assert b"has %d characters" % length in gateway.client.recv(4096)
-    assert len(gateway.requests._answers._refusals) <= 1
+    assert len(gateway.desk.answers._refusals) <= 1
 
 
 def test_who_ends_in_the_middle_of_a_body_is_told_of_what_came_before(gateway: Gateway) -> None:

@@ -21,6 +21,7 @@ from .life import BROKEN, IDLE, LINGERING, LOGGING_IN, NEW, STREAM, WAITING, WRI
 from .poller import MAX_READY, POLLED
 from .port import Router
 from .requests import READ_A_TURN, READ_SIZE, Requests
+from .senders import Desk
 from .streams import Streams
 
 ACCEPTS_A_TURN = 64
@@ -78,9 +79,16 @@ class Gateway:
         self._connections = Connections(settings, number, router)
         self._poller = self._connections.poller
         self._streams = Streams(self._connections)
-        self._requests = Requests(self._connections, self._streams)
+        self._desk = Desk(self._connections, self._streams)
+        self._requests = Requests(self._connections, self._streams, self._desk)
         self._heavy = Heavy(
-            reactor, self._poller, self._requests, router, settings.window, self._serve_each
+            reactor,
+            self._poller,
+            self._requests,
+            self._desk,
+            router,
+            settings.window,
+            self._serve_each,
         )
         self._listening = False
         self._paused_until = 0.0
@@ -214,7 +222,7 @@ class Gateway:
                 connections.open < self._capacity and time.monotonic() >= self._paused_until
             )
         if connections.now % round(1 / TICK) == 0:
-            self._requests.tick()
+            self._desk.answers.tick()
         self._report()
 
     def _sweep(self) -> None:
@@ -268,14 +276,14 @@ class Gateway:
     def _end_turn(self) -> None:
         """Give the answers that are known, write what has gathered, and then, with the
         acknowledgements, let go what is for the router."""
-        requests, outbox = self._requests, self._connections.outbox
-        if requests.ready:
-            requests.answer()
+        desk, outbox = self._desk, self._connections.outbox
+        if desk.ready:
+            desk.answer()
         if outbox.queued:
             outbox.flush()
         self._router.flush()
-        if requests.ready:  # the link broke, or messages had waited for this turn
-            requests.answer()
+        if desk.ready:  # the link broke, or messages had waited for this turn
+            desk.answer()
         if outbox.queued:
             outbox.flush()
         if self._heavy.ready and self._heavy.serve():

@@ -21,6 +21,7 @@ from ..reactor.loop import IN, ONESHOT, Reactor
 from .poller import Poller
 from .port import Router
 from .requests import READ_SIZE, Requests
+from .senders import Desk
 
 BYTES_A_TURN = 1024 * 1024
 """Bytes read in a turn: about 16,000 lines. The more messages a turn has, the more of them share a
@@ -50,6 +51,7 @@ class Heavy:
         reactor: Reactor,
         poller: Poller,
         requests: Requests,
+        desk: Desk,
         router: Router,
         window: int,
         serve: Callable[[list[tuple[int, int]], int], None],
@@ -58,6 +60,7 @@ class Heavy:
         self._reactor = reactor
         self._poller = poller
         self._requests = requests
+        self._desk = desk
         self._router = router
         self._window = window - window // 4
         self._serve = serve
@@ -83,9 +86,9 @@ class Heavy:
         if not self._has_room(window):
             return False  # the router's answer begins another turn
         piece, most = (READ_SIZE,) * 2 if polite else (PIECE, BYTES_A_TURN)
-        requests, poller = self._requests, self._poller
-        requests.bytes_read = requests.lines_read = 0
-        while requests.bytes_read < most and requests.lines_read < LINES_A_TURN:
+        requests, desk, poller = self._requests, self._desk, self._poller
+        requests.bytes_read = desk.lines_read = 0
+        while requests.bytes_read < most and desk.lines_read < LINES_A_TURN:
             if not (ready := poller.heavy_ready(1)):
                 break
             self._serve(ready, piece)

@@ -3,9 +3,6 @@
     bytes --> events --> a request's handler takes its body --> port --> its answer
               wire.http  routes says which, senders             near, far   answers
 
-Answers leave at the turn's end (`answer`), in the order of their requests, those of a
-connection together.
-
 Bounded work: a turn reads once from a connection, at most READ_SIZE bytes, or MESSAGE_SIZE of one
 message, and nothing from one that is ahead of the router or doesn't take its answers; who sends
 much has turns of their own, see heavy.
@@ -17,11 +14,10 @@ from collections.abc import Iterable
 from ..ids import SLOT_MASK, is_user_id
 from ..scoreboard import Field
 from ..wire.http import KnownHeads, RequestParser
-from ..wire.message import SEND, Verb
+from ..wire.message import SEND
 from ..wire.request import END, Event, Refusal, Request
 from ..wire.response import CONTINUE
 from . import life, sockets
-from .answers import Answers
 from .connections import Connections
 from .exchange import MAX_PIPELINED, Exchange, Handler
 from .life import (
@@ -39,7 +35,7 @@ from .life import (
 )
 from .pages import refuser, taker
 from .routes import Action, Problem, Route, route
-from .senders import UNAVAILABLE, Bulk, Single, too_large
+from .senders import UNAVAILABLE, Desk, Single, too_large
 from .streams import Streams
 
 READ_SIZE = 16 * 1024
@@ -56,16 +52,14 @@ from: messages may stand behind it."""
 READ_A_TURN = 1024 * 1024
 """Bytes read in a turn of all who aren't heavy; and those of poller.POLLED more."""
 
-_MANY = 128
-"""Events of one read from which on its connection sends much: some 40 requests."""
-
-_SPARE_EXCHANGES = 64
-"""Exchanges kept for reuse, so that a busy sender costs no allocation a request."""
+MANY = 128
+"""Events of one read, which are some 40 requests, or lines of NDJSON, from which on its connection
+sends much."""
 
 _OWED = frozenset((OWING, WAITING, ENDING))
 _AWAKE = _OWED | {HEAD, BODY, LOGGING_IN}
 
-_WHOLE, _ANSWERED = life.AFTER[life.Event.WHOLE], life.AFTER[life.Event.ANSWERED]
+_WHOLE = life.AFTER[life.Event.WHOLE]
 
 NO_STREAMS = Problem(
     503, "This node is for senders (--gateways 0); open streams at another node of the cluster."
@@ -88,19 +82,18 @@ TIMEOUT = Problem(408, "The request came too slowly; send it in one go.")
 
 
 class Requests:
-    """The HTTP side of one gateway's connections; also where senders reply (senders.Desk)."""
+    """The requests of one gateway's connections."""
 
-    def __init__(self, connections: Connections, streams: Streams) -> None:
-        self.router = connections.router
-        self.states = connections.columns.state
+    def __init__(self, connections: Connections, streams: Streams, desk: Desk) -> None:
+        self._router = connections.router
+        self._states = connections.columns.state
         self._deadlines = connections.columns.deadline
         self._patience = connections.patience[OWING]
-        self.counts = connections.counts
-        self.in_cluster = bool(connections.settings.nats)
-        self.ready: list[Exchange] = []
+        self._counts = connections.counts
         self._connections = connections
         self._awake = connections.awake
-        self._spare: list[Exchange] = []
+        self._desk = desk
+        self._spare = desk.spare
         self._known_heads = KnownHeads()
         self._poller = connections.poller
         self._streams = streams
@@ -109,27 +102,18 @@ class Requests:
         self._lets_pages = bool(self._settings.allow_origin)
         self._limit = self._settings.body_limit
         self._limit_digits = len(str(self._limit))
-        self._answers = Answers()
-        self.delivered = self._answers.delivered
         self.bytes_read = 0
-        """Bytes, and lines of NDJSON, that were read since whoever reads them reset this."""
-        self.lines_read = 0
+        """Bytes that were read since whoever bounds them reset this."""
         self.much = False
         """Whether the connection that was read from last sends much, see heavy."""
         self.heard = False
         """Whether another has sent something whole."""
 
-    def tick(self) -> None:
-        """A second may have passed."""
-        self._answers.tick()
-
-    # what a connection sends
-
     def readable(self, fd: int, size: int = READ_SIZE) -> None:
         """There's something to read from a connection that isn't a stream."""
-        exchange, state = self._awake.get(fd), self.states[fd]
+        exchange, state = self._awake.get(fd), self._states[fd]
         self.much = False
-        if self.router.full and state < WAITING:
+        if self._router.full and state < WAITING:
             if not self._asks(fd, state):
                 self._connections.hold(fd)
                 return
@@ -151,12 +135,12 @@ class Requests:
                 exchange.fd = fd
                 self._awake[fd] = exchange
             self._received(exchange, data)
-            if self.much and size == READ_SIZE and type(exchange.handler) is Single:
+            if self.much and size == READ_SIZE and isinstance(exchange.handler, Single):
                 self.readable(fd, MESSAGE_SIZE - READ_SIZE)
                 return
         elif state in (WAITING, LOGGING_IN):
             self._streams.unasked(fd, len(data))
-        if self.much and self.states[fd] in SENDING:
+        if self.much and self._states[fd] in SENDING:
             self._poller.weigh(fd)
 
     def _asks(self, fd: int, state: int) -> bool:
@@ -174,10 +158,10 @@ class Requests:
 
     def _received(self, exchange: Exchange, data: bytes) -> None:
         """Bytes of requests."""
-        fd, parser, states = exchange.fd, exchange.parser, self.states
+        fd, parser, states = exchange.fd, exchange.parser, self._states
         dribbles = not parser.between_requests
+        lines = self._desk.lines_read
         events = parser.feed(data)
-        self.much |= len(events) > _MANY
         if not events:
             self._nothing_whole(exchange, dribbles=dribbles)
             return
@@ -196,10 +180,11 @@ class Requests:
                 at += 2
             else:
                 self._handle(exchange, event)
+        self.much |= end > MANY or self._desk.lines_read - lines > MANY
         state = states[fd]
         if state >= WAITING:
             if not exchange.owed:
-                self.ready.append(exchange)
+                self._desk.ready.append(exchange)
         elif (
             exchange.request is None
             and parser.between_requests
@@ -227,8 +212,8 @@ class Requests:
             and b"expect" not in request.headers
             and not (self._lets_pages and b"origin" in request.headers)
         ):
-            self.counts[Field.REQUESTS] += 1
-            Single(exchange, target[6:], SEND, self, self._limit).take(body)
+            self._counts[Field.REQUESTS] += 1
+            Single(exchange, target[6:], SEND, self._desk, self._limit).take(body)
             return True
         return False
 
@@ -246,7 +231,7 @@ class Requests:
 
     def _nothing_whole(self, exchange: Exchange, *, dribbles: bool) -> None:
         """What came completes nothing, not even a head or a piece of a body."""
-        fd, state = exchange.fd, self.states[exchange.fd]
+        fd, state = exchange.fd, self._states[exchange.fd]
         if state in (NEW, IDLE) or (state == OWING and not exchange.parser.between_requests):
             self._connections.move(fd, life.Event.HEAD_BEGAN)
         if dribbles:
@@ -277,16 +262,16 @@ class Requests:
             if state == BODY:
                 exchange.cut_off()
             if not exchange.owed:
-                self.ready.append(exchange)
+                self._desk.ready.append(exchange)
 
     def expired(self, fd: int) -> None:
         """A connection's state has lasted too long."""
-        connections, state = self._connections, self.states[fd]
+        connections, state = self._connections, self._states[fd]
         exchange = self._awake.get(fd)
         if exchange is None or state not in _AWAKE:
             connections.close(fd)
             return
-        self.counts[Field.TIMEOUTS] += 1
+        self._counts[Field.TIMEOUTS] += 1
         if state in _OWED:
             self._overdue(exchange)
         elif state == LOGGING_IN:
@@ -294,26 +279,26 @@ class Requests:
             self._no_stream(exchange, UNAVAILABLE)
         else:
             connections.move(fd, life.Event.LAST)
-            self.refused(exchange.handler or Handler(exchange), TIMEOUT)
+            self._desk.refused(exchange.handler or Handler(exchange), TIMEOUT)
 
     def _overdue(self, exchange: Exchange) -> None:
         """Answers have been owed for too long: what isn't known by now is said so."""
         fd = exchange.fd
-        if self.states[fd] != ENDING:
+        if self._states[fd] != ENDING:
             self._connections.move(fd, life.Event.LAST)
         exchange.login = None
         for handler in list(exchange.owed):
             if not handler.data:
-                self.refused(handler, OVERDUE)
+                self._desk.refused(handler, OVERDUE)
         if not exchange.owed:
-            self.ready.append(exchange)
+            self._desk.ready.append(exchange)
 
     def login_refused(self, handles: Iterable[int]) -> None:
         """The ids of these have too many connections (port.Holder.refused)."""
         columns = self._connections.columns
         for handle in handles:
             fd = handle & SLOT_MASK
-            if columns.handle[fd] == handle and self.states[fd] == LOGGING_IN:
+            if columns.handle[fd] == handle and self._states[fd] == LOGGING_IN:
                 self._no_stream(self._awake[fd], TOO_MANY)
 
     def _no_stream(self, exchange: Exchange, problem: Problem) -> None:
@@ -321,21 +306,21 @@ class Requests:
         self._connections.move(exchange.fd, life.Event.LAST)
         assert exchange.login is not None
         headers, exchange.login = exchange.login.headers, None
-        self.refused(refuser(exchange, headers), problem)
+        self._desk.refused(refuser(exchange, headers), problem)
 
     # a request's way
 
     def _begin(self, exchange: Exchange, request: Request) -> None:
         """A request's head is here: decide what takes its body."""
-        self.counts[Field.REQUESTS] += 1
+        self._counts[Field.REQUESTS] += 1
         exchange.request = request
         where = exchange.route = self._where(request)
         told = self._streams.cors.told(request.headers.get(b"origin"))
-        handler = exchange.handler = taker(exchange, where, self, self._settings, told)
+        handler = exchange.handler = taker(exchange, where, self._desk, self._settings, told)
         if isinstance(where, Problem):
             if request.has_body:  # else it is refused once it's complete
                 assert handler is not None
-                self.refused(handler, where)
+                self._desk.refused(handler, where)
             return
         if b"expect" in request.headers and request.has_body and len(exchange.owed) == 1:
             self._connections.outbox.queue(exchange.fd, CONTINUE)  # RFC 9110, 10.1.1
@@ -365,19 +350,21 @@ class Requests:
         if not (request.keep_alive or opens):
             self._connections.move(exchange.fd, life.Event.LAST)
         if isinstance(where, Problem) and handler is not None:
-            self.refused(handler, where)
+            self._desk.refused(handler, where)
         exchange.request = exchange.handler = exchange.route = None
         if isinstance(where, Route) and where.action is Action.STREAM:
-            date = self._answers.date
+            date = self._desk.answers.date
             if opens:
                 self._streams.ask(exchange, request, where, date)
             else:
                 Handler(exchange).data = self._streams.head(request, where, date, only=True)
-                self.ready.append(exchange)
+                self._desk.ready.append(exchange)
         elif isinstance(where, Route) and where.action is Action.PREFLIGHT:
             handler = Handler(exchange)
-            handler.data = self._answers.preflight(where.headers, close=self._ends(handler))
-            self.ready.append(exchange)
+            handler.data = self._desk.answers.preflight(
+                where.headers, close=self._desk.ends(handler)
+            )
+            self._desk.ready.append(exchange)
         elif handler is not None:
             handler.finish()
 
@@ -385,106 +372,6 @@ class Requests:
         """What came is no request."""
         assert isinstance(refusal, Refusal)
         self._connections.move(exchange.fd, life.Event.LAST)
-        self.refused(exchange.handler or Handler(exchange), Problem(refusal.status, refusal.detail))
-
-    # what senders call (senders.Desk)
-
-    def accepted(self, handler: Bulk, accepted: int, delivered: int, forwarded: int) -> None:
-        """All of an NDJSON body was sent."""
-        self.counts[Field.MESSAGES] += accepted
-        if handler.order.verb is Verb.PUBLISH:
-            self.counts[Field.PUBLISHED] += accepted
-        told = forwarded if self.in_cluster and not handler.order.wait else None
-        handler.data = self._answers.accepted(accepted, delivered, told, close=self._ends(handler))
-        self.ready.append(handler.exchange)
-
-    def refused(
-        self, handler: Handler, problem: Problem, more: dict[str, int] | None = None
-    ) -> None:
-        """It wasn't; if its body is still coming, it's of no interest any more."""
-        exchange = handler.exchange
-        counter = Field.UNAVAILABLE if problem.status == 503 else Field.BAD_REQUESTS
-        self.counts[counter] += 1
-        self.counts[Field.MESSAGES] += (more or {}).get("accepted", 0)
-        if exchange.fd < 0:
-            return
-        request = exchange.request
-        unread = request is not None and exchange.handler is handler and request.has_body
-        if unread and self.states[exchange.fd] != ENDING:
-            self._connections.move(exchange.fd, life.Event.LAST)  # nobody wants the rest of it
-        handler.data = self._answers.refused(
-            problem,
-            close=self._ends(handler),
-            head_only=request is not None and request.method == b"HEAD",
-            more=more,
-            shared=request is None,
+        self._desk.refused(
+            exchange.handler or Handler(exchange), Problem(refusal.status, refusal.detail)
         )
-        self.ready.append(exchange)
-
-    def _ends(self, handler: Handler) -> bool:
-        """Whether the connection ends with this one's answer."""
-        exchange = handler.exchange
-        return (
-            exchange.fd >= 0
-            and self.states[exchange.fd] == ENDING
-            and bool(exchange.owed)  # what was cut off isn't
-            and exchange.owed[-1] is handler
-        )
-
-    # the turn's end
-
-    def answer(self) -> None:
-        """Give the answers that have become known, and let their connections go on."""
-        ready, self.ready = self.ready, []
-        connections = self._connections
-        outbox = connections.outbox
-        for exchange in ready:
-            fd, owed = exchange.fd, exchange.owed
-            if fd < 0:
-                continue
-            known = []
-            while owed and owed[0].data:
-                known.append(owed.popleft().data)
-            if known:
-                data = known[0] if len(known) == 1 else b"".join(known)
-                if fd not in outbox.queued and not outbox.tails:
-                    outbox.queued[fd] = data  # as Outbox.queue, without a call
-                else:
-                    outbox.queue(fd, data)
-            if exchange.fd < 0:
-                continue  # it turned out broken
-            if not owed:
-                if self.states[fd] == OWING and not connections.draining:
-                    self._sleep(exchange)
-                else:
-                    self._all_answered(exchange)
-            elif fd in connections.held and len(owed) < MAX_PIPELINED and self.states[fd] < WAITING:
-                connections.release(fd)
-
-    def _sleep(self, exchange: Exchange) -> None:
-        """Nothing is owed, nothing half read: only the row stays, waiting for another request."""
-        connections, fd = self._connections, exchange.fd
-        self.states[fd] = _ANSWERED[OWING]  # as Connections.move, without a call
-        self._deadlines[fd] = connections.now + connections.patience[IDLE]
-        del self._awake[fd]
-        if fd in connections.held:
-            connections.release(fd)
-        exchange.fd = -1
-        if len(self._spare) < _SPARE_EXCHANGES and not exchange.parser.closed:
-            self._spare.append(exchange)
-        else:
-            exchange.parser.close()
-
-    def _all_answered(self, exchange: Exchange) -> None:
-        """Nothing is owed any more: log in, end, or wait for the rest of a request."""
-        connections, fd = self._connections, exchange.fd
-        state = self.states[fd]
-        if state == WAITING:
-            self._streams.log_in(exchange)
-        elif state == ENDING:
-            connections.leave(fd)
-        elif connections.draining:
-            connections.move(fd, life.Event.LAST)
-            connections.leave(fd)
-        elif fd in connections.held:
-            connections.release(fd)

@@ -2,19 +2,21 @@
 /publish alike.
 """
 
-from typing import Protocol
-
 from ..scoreboard import Field
 from ..wire import ndjson
 from ..wire.message import Messages, Order, Status, Verb
-from .answers import Delivered
-from .exchange import Exchange, Handler
-from .life import ENDING
-from .port import Router
+from . import life
+from .answers import Answers
+from .connections import Connections
+from .exchange import MAX_PIPELINED, Exchange, Handler
+from .life import ENDING, IDLE, OWING, WAITING
 from .routes import Problem
+from .streams import Streams
 
-MANY = 128
-"""Lines of NDJSON in one piece of a body from which on its sender sends much."""
+_SPARE_EXCHANGES = 64
+"""Exchanges kept for reuse, so that a busy sender costs no allocation a request."""
+
+_ANSWERED = life.AFTER[life.Event.ANSWERED]
 
 _SOON = ((b"Retry-After", b"1"),)
 
@@ -60,32 +62,6 @@ FAILURES = {
 NOT_UTF8 = Problem(400, "The message isn't UTF-8; encode it as UTF-8.")
 
 
-class Desk(Protocol):
-    """Where senders leave what became of their messages; see requests.Requests."""
-
-    router: Router
-    ready: list[Exchange]
-    """Those of which an answer is known now: whoever has given one puts its exchange here."""
-    delivered: Delivered
-    counts: list[int]
-    """By Field."""
-    states: bytearray
-    """By descriptor, see life."""
-    in_cluster: bool
-    lines_read: int
-    """Lines of NDJSON; whoever bounds them resets it."""
-    much: bool
-    """Whether this connection has sent much in one go."""
-
-    def accepted(self, handler: "Bulk", accepted: int, delivered: int, forwarded: int) -> None:
-        """All of an NDJSON body was sent."""
-
-    def refused(
-        self, handler: Handler, problem: Problem, more: dict[str, int] | None = None
-    ) -> None:
-        """It wasn't; if its body is still coming, it's of no interest any more."""
-
-
 def too_large(limit: int) -> Problem:
     """The problem of a message over the limit."""
     return Problem(
@@ -98,7 +74,9 @@ class Single(Handler):
 
     __slots__ = ("_body", "_desk", "_id", "_limit", "lane", "order")
 
-    def __init__(self, exchange: Exchange, id: bytes, order: Order, desk: Desk, limit: int) -> None:
+    def __init__(
+        self, exchange: Exchange, id: bytes, order: Order, desk: "Desk", limit: int
+    ) -> None:
         self.exchange = exchange  # as Handler.__init__, without a call
         self.data = b""
         exchange.owed.append(self)
@@ -165,7 +143,7 @@ class Bulk(Handler):
 
     bulk = True
 
-    def __init__(self, exchange: Exchange, order: Order, desk: Desk, limit: int) -> None:
+    def __init__(self, exchange: Exchange, order: Order, desk: "Desk", limit: int) -> None:
         super().__init__(exchange)
         self.lane = exchange.fd
         self.order = order
@@ -210,7 +188,6 @@ class Bulk(Handler):
         decoded = ndjson.decode(block, self._line, self._limit)
         self._line += decoded.lines
         self._desk.lines_read += decoded.lines
-        self._desk.much |= decoded.lines > MANY
         if decoded.ids:
             self._pending += len(decoded.ids)
             self._desk.router.send(self, Messages(decoded.ids, decoded.messages), self.order)
@@ -233,3 +210,125 @@ class Bulk(Handler):
             self._desk.refused(self, problem, more | counts)
         elif self._finished:
             self._desk.accepted(self, self._accepted, self._delivered, self._forwarded)
+
+
+class Desk:
+    """Where it's left what has become of requests; at the end of a turn, they're told."""
+
+    def __init__(self, connections: Connections, streams: Streams) -> None:
+        self.router = connections.router
+        self.states = connections.columns.state
+        self._deadlines = connections.columns.deadline
+        self.counts = connections.counts
+        self.in_cluster = bool(connections.settings.nats)
+        self.ready: list[Exchange] = []
+        """Those of which an answer is known now: whoever has given one puts its exchange here."""
+        self.spare: list[Exchange] = []
+        """Of connections that sleep."""
+        self._connections = connections
+        self._awake = connections.awake
+        self._streams = streams
+        self.answers = Answers()
+        self.delivered = self.answers.delivered
+        self.lines_read = 0
+        """Lines of NDJSON that were read since whoever bounds them reset this."""
+
+    def accepted(self, handler: Bulk, accepted: int, delivered: int, forwarded: int) -> None:
+        """All of an NDJSON body was sent."""
+        self.counts[Field.MESSAGES] += accepted
+        if handler.order.verb is Verb.PUBLISH:
+            self.counts[Field.PUBLISHED] += accepted
+        told = forwarded if self.in_cluster and not handler.order.wait else None
+        handler.data = self.answers.accepted(accepted, delivered, told, close=self.ends(handler))
+        self.ready.append(handler.exchange)
+
+    def refused(
+        self, handler: Handler, problem: Problem, more: dict[str, int] | None = None
+    ) -> None:
+        """It wasn't; if its body is still coming, it's of no interest any more."""
+        exchange = handler.exchange
+        counter = Field.UNAVAILABLE if problem.status == 503 else Field.BAD_REQUESTS
+        self.counts[counter] += 1
+        self.counts[Field.MESSAGES] += (more or {}).get("accepted", 0)
+        if exchange.fd < 0:
+            return
+        request = exchange.request
+        unread = request is not None and exchange.handler is handler and request.has_body
+        if unread and self.states[exchange.fd] != ENDING:
+            self._connections.move(exchange.fd, life.Event.LAST)  # nobody wants the rest of it
+        handler.data = self.answers.refused(
+            problem,
+            close=self.ends(handler),
+            head_only=request is not None and request.method == b"HEAD",
+            more=more,
+            shared=request is None,
+        )
+        self.ready.append(exchange)
+
+    def ends(self, handler: Handler) -> bool:
+        """Whether the connection ends with this one's answer."""
+        exchange = handler.exchange
+        return (
+            exchange.fd >= 0
+            and self.states[exchange.fd] == ENDING
+            and bool(exchange.owed)  # what was cut off isn't
+            and exchange.owed[-1] is handler
+        )
+
+    # the turn's end
+
+    def answer(self) -> None:
+        """Give the answers that have become known, and let their connections go on."""
+        ready, self.ready = self.ready, []
+        connections = self._connections
+        outbox = connections.outbox
+        for exchange in ready:
+            fd, owed = exchange.fd, exchange.owed
+            if fd < 0:
+                continue
+            known = []
+            while owed and owed[0].data:
+                known.append(owed.popleft().data)
+            if known:
+                data = known[0] if len(known) == 1 else b"".join(known)
+                if fd not in outbox.queued and not outbox.tails:
+                    outbox.queued[fd] = data  # as Outbox.queue, without a call
+                else:
+                    outbox.queue(fd, data)
+            if exchange.fd < 0:
+                continue  # it turned out broken
+            if not owed:
+                if self.states[fd] == OWING and not connections.draining:
+                    self._sleep(exchange)
+                else:
+                    self._all_answered(exchange)
+            elif fd in connections.held and len(owed) < MAX_PIPELINED and self.states[fd] < WAITING:
+                connections.release(fd)
+
+    def _sleep(self, exchange: Exchange) -> None:
+        """Nothing is owed, nothing half read: only the row stays, waiting for another request."""
+        connections, fd = self._connections, exchange.fd
+        self.states[fd] = _ANSWERED[OWING]  # as Connections.move, without a call
+        self._deadlines[fd] = connections.now + connections.patience[IDLE]
+        del self._awake[fd]
+        if fd in connections.held:
+            connections.release(fd)
+        exchange.fd = -1
+        if len(self.spare) < _SPARE_EXCHANGES and not exchange.parser.closed:
+            self.spare.append(exchange)
+        else:
+            exchange.parser.close()
+
+    def _all_answered(self, exchange: Exchange) -> None:
+        """Nothing is owed any more: log in, end, or wait for the rest of a request."""
+        connections, fd = self._connections, exchange.fd
+        state = self.states[fd]
+        if state == WAITING:
+            self._streams.log_in(exchange)
+        elif state == ENDING:
+            connections.leave(fd)
+        elif connections.draining:
+            connections.move(fd, life.Event.LAST)
+            connections.leave(fd)
+        elif fd in connections.held:
+            connections.release(fd)
