@@ -29,7 +29,7 @@ BURST = 0.02
 RAMP = 5
 """Rounds of PAUSE over which the first connections are opened."""
 
-_HEAD = b"GET /test/attacker HTTP/1.1\r\nHost: bench\r\nX-Slow: " + b"a" * 1000
+_HEAD = b"GET /test/attacker HTTP/1.1\r\nHost: localhost\r\nX-Slow: " + b"a" * 1000
 
 
 class Plan(msgspec.Struct, frozen=True):

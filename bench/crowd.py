@@ -124,7 +124,7 @@ class Crowd:
         for user in users:
             connection = socket.create_connection(address or self._address, PATIENCE)
             connection.setblocking(False)
-            connection.send(b"GET /test/%b HTTP/1.1\r\nHost: crowd\r\n\r\n" % user.encode())
+            connection.send(b"GET /test/%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % user.encode())
             stream = Stream(user, connection, tag)
             opened.append(stream)
             self.streams.append(stream)

@@ -163,7 +163,7 @@ def request(
     method: str, path: str, *headers: str, body: bytes = b"", version: str = "1.1"
 ) -> bytes:
     """A request; a Content-Length is added if there is a body, or the method wants one."""
-    lines = [f"{method} {path} HTTP/{version}", "Host: encke.test", *headers]
+    lines = [f"{method} {path} HTTP/{version}", "Host: localhost", *headers]
     if body or (method == "POST" and not any("-encoding:" in it.lower() for it in headers)):
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode() + body

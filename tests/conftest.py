@@ -35,10 +35,14 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
+RESOLVED = "MAP foreign.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+"""What names mean for the browser."""
+
+
 @pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
-    """A real browser, headless Chromium, which reaches nothing but this machine; what is
-    expected of a page is waited for, but not forever."""
+    """A real browser, headless Chromium, which reaches nothing but this machine, also as
+    `foreign.example`; what is expected of a page is waited for, but not forever."""
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("needs chromium")
@@ -52,7 +56,7 @@ def browser() -> "Iterator[Browser]":
                 "--disable-quic",
                 "--disable-sync",
                 "--no-proxy-server",
-                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+                f"--host-resolver-rules={RESOLVED}",
             ],
         )
         yield browser

@@ -1,11 +1,11 @@
-"""Origins that a careless operator may name: what would break an answer is refused at start."""
+"""Origins and hosts that a careless operator may name: what can't be one is refused at start."""
 
 from pathlib import Path
 
 import pytest
 
 from encke.errors import BadSettings
-from encke.settings import load
+from encke.settings import Settings, allowed_hosts, load
 
 GOOD = {
     "https://example.org": "https://example.org",
@@ -61,3 +61,60 @@ def test_several(tmp_path: Path) -> None:
     ):
         file.write_text(f"allow_origin = {written}\n")
         assert load({}, {}, file).allow_origin == both
+
+
+@pytest.mark.parametrize(
+    ("host", "taken"),
+    [
+        ("push.example.org", "push.example.org"),
+        ("Push.Example.org", "push.example.org"),
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "[2001:db8::1]"),
+        ("[2001:db8::1]", "[2001:db8::1]"),
+        ("encke", "encke"),
+        ("*", "*"),
+    ],
+)
+def test_hosts(host: str, taken: str) -> None:
+    """A host is taken as it stands in a request, without its port."""
+    assert load({"allow_host": ["a", host]}, {}).allow_host == ("a", taken)
+    assert load({}, {"ENCKE_ALLOW_HOST": f"a, {host}"}).allow_host == ("a", taken)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["a:80", "http://a", "a/b", "a b", "[::1", "[::1]:80", "*.a", ".a/", "b\u00fccher", "a\r\nb"],
+)
+def test_what_is_no_host(host: str) -> None:
+    """Anything else would never fit."""
+    with pytest.raises(BadSettings, match=r"--allow-host.* push\.example\.org"):
+        load({"allow_host": [host]}, {})
+
+
+OWN = {"localhost", "127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "hosts"),
+    [
+        (Settings(), OWN),
+        (Settings(control="localhost:1", listen="[::1]:0"), {"localhost", "[::1]"}),
+        (Settings(allow_host=("a", "b")), OWN | {"a", "b"}),
+        (Settings(allow_host=("*",)), None),
+        (Settings(api_key="secret"), None),
+        (Settings(insecure=True, listen="192.0.2.1:8000"), None),
+        (Settings(api_key="secret", allow_host=("a",)), OWN | {"a"}),
+        (
+            Settings(insecure=True, listen="192.0.2.1:1", allow_host=("a",)),
+            OWN | {"192.0.2.1", "a"},
+        ),
+        (
+            Settings(insecure=True, listen="[::]:1", control=":2", allow_host=("a",)),
+            {"localhost", "a"},
+        ),
+    ],
+)
+def test_whose_names_are_taken(settings: Settings, hosts: set[str] | None) -> None:
+    """Without a key only this machine's own, and those that are named; else those that are named,
+    if there are any."""
+    assert allowed_hosts(settings) == hosts

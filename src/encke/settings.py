@@ -18,11 +18,13 @@ from msgspec import Meta
 from .errors import BadSettings
 from .sizes import MAX_MESSAGE
 
-_SEVERAL = frozenset(("allow_origin",))
+_SEVERAL = frozenset(("allow_host", "allow_origin"))
 """Settings of which there may be several."""
 
+_NAME = r"(?:[a-z0-9._~\-]+|\[[0-9a-f:.]+\])"
+_is_host = re.compile(_NAME).fullmatch
 _is_origin = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.\-]*)://(?:[a-z0-9._~\-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
+    rf"(?P<scheme>[a-z][a-z0-9+.\-]*)://{_NAME}(?::(?P<port>[0-9]{{1,5}}))?"
 ).fullmatch
 
 RESERVED_FILES = 64
@@ -71,6 +73,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "Web origin whose pages may open streams and send (CORS), e.g. https://example.org; "
             "several: give it again, or commas between them. * lets all pages open streams, "
             "without cookies. None: only pages of the same origin."
+        ),
+    ] = ()
+    allow_host: Annotated[
+        tuple[str, ...],
+        _described(
+            "Name or address that Host may have besides this machine's own (localhost, 127.0.0.1, "
+            "[::1], and those in --listen and --control), as a proxy in front passes it on, e.g. "
+            "push.example.org; several: give it again, or commas between them. * for any. None: "
+            "this machine's own only, but with an API key or --insecure any."
         ),
     ] = ()
     # processes
@@ -273,8 +284,11 @@ def load(
     merged.update({name: value for name, value in (flags or {}).items() if value is not None})
     settings = _convert(merged, "settings")
     _check_safe(settings)
-    origins = tuple(map(_origin, settings.allow_origin))
-    return msgspec.structs.replace(settings, allow_origin=origins)
+    return msgspec.structs.replace(
+        settings,
+        allow_host=tuple(map(_host, settings.allow_host)),
+        allow_origin=tuple(map(_origin, settings.allow_origin)),
+    )
 
 
 def _convert(values: Mapping[str, object], source: str) -> Settings:
@@ -296,6 +310,19 @@ def _several(value: object) -> object:
         return value  # of no use
     parts = (part.strip(" ") for each in given for part in each.split(","))
     return [part for part in parts if part]
+
+
+def _host(text: str) -> str:
+    """A name or an address as it stands in Host, without a port, or *; raises BadSettings."""
+    host = text.lower()
+    if host.count(":") > 1 and not host.startswith("["):
+        host = f"[{host}]"
+    if text != "*" and not _is_host(host):
+        raise BadSettings(
+            "--allow-host takes a name or an address, without a port, e.g. push.example.org, or *; "
+            f"{text!r} is none."
+        )
+    return host
 
 
 def _origin(text: str) -> str:
@@ -355,6 +382,16 @@ def _check_safe(settings: Settings) -> None:
                 "anyone could send. Set ENCKE_API_KEY, or bind to 127.0.0.1, or add --insecure "
                 "if a firewall or proxy protects it."
             )
+
+
+def allowed_hosts(settings: Settings) -> frozenset[str] | None:
+    """The names that Host may have besides loopback addresses; None: any."""
+    allowed = settings.allow_host
+    if "*" in allowed or (not allowed and (settings.api_key or settings.insecure)):
+        return None
+    own = {address(each)[0].lower() for each in (settings.listen, settings.control)}
+    own -= {"0.0.0.0", "::"}  # any of this machine's addresses
+    return frozenset(("localhost", *(f"[{it}]" if ":" in it else it for it in own), *allowed))
 
 
 def friends_store(settings: Settings) -> str:

@@ -213,11 +213,16 @@ def test_a_foreign_page_cannot_post(control: Alone, kind: str) -> None:
 
 @pytest.mark.parametrize("path", ["/users/1/subscriptions/2", "/subscriptions"])
 def test_a_browser_that_asks_gets_no_leave(control: Alone, path: str) -> None:
-    """The question before a PUT, DELETE or unusual POST of a foreign page isn't answered yes."""
-    headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "PUT"}
-    answer = control.client.options(path, headers=headers)
-    assert answer.status_code == 405
-    assert not any(name.startswith("access-control") for name in answer.headers)
+    """The question before a PUT, DELETE or unusual POST of a page isn't answered yes, and a foreign
+    page's not at all."""
+    for origin, status in (
+        ("https://evil.example", 403),
+        (f"http://127.0.0.1:{control.port}", 405),
+    ):
+        headers = {"Origin": origin, "Access-Control-Request-Method": "PUT"}
+        answer = control.client.options(path, headers=headers)
+        assert answer.status_code == status
+        assert not any(name.startswith("access-control") for name in answer.headers)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def get(control: Alone) -> int:
 
 def head(size: int) -> bytes:
     """A request's head of so many bytes."""
-    start, end = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: ", b"\r\n\r\n"
+    start, end = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX: ", b"\r\n\r\n"
     return start + b"a" * (size - len(start) - len(end)) + end
 
 
@@ -166,7 +166,7 @@ def test_a_body_that_stalls(strict: Alone) -> None:
 def test_too_many_connections(strict: Alone) -> None:
     """One more than --control-connections is told so, and the others go on."""
     with connected(strict) as one, connected(strict) as two, connected(strict) as three:
-        request = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+        request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
         with connected(strict) as four, connected(strict) as five:
             answer = until_end(five)
             assert answer.startswith(b"HTTP/1.1 503 ")
@@ -183,9 +183,11 @@ def _there_is_room(control: Alone) -> bool:
 
 def test_too_much_at_once(strict: Alone) -> None:
     """Some requests may wait on a connection; who sends a flood of them is cut off."""
-    request = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with connected(strict) as connection:
-        connection.sendall(request * PIPELINED + request.replace(b"x", b"x\r\nConnection: close"))
+        connection.sendall(
+            request * PIPELINED + request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+        )
         assert until_end(connection).count(b"HTTP/1.1 200 ") == PIPELINED + 1
     with connected(strict) as connection:
         connection.sendall(request * 200)

@@ -39,12 +39,12 @@ QUIET = Settings(heartbeat=0, keepalive=0, queue_limit=4096)
 
 
 def get(path: bytes, version: bytes = b"1.1") -> bytes:
-    return b"GET %b HTTP/%b\r\nHost: a\r\n\r\n" % (path, version)
+    return b"GET %b HTTP/%b\r\nHost: localhost\r\n\r\n" % (path, version)
 
 
 def post(path: bytes, body: bytes, headers: bytes = b"") -> bytes:
     length = len(body)
-    return b"POST %b HTTP/1.1\r\nHost: a\r\n%bContent-Length: %d\r\n\r\n%b" % (
+    return b"POST %b HTTP/1.1\r\nHost: localhost\r\n%bContent-Length: %d\r\n\r\n%b" % (
         path, headers, length, body,
     )  # fmt: skip
 

@@ -175,7 +175,7 @@ class Machine(RuleBasedStateMachine):
         message = self.message(size)
         data = post(b"/send/a", message, b"Connection: close\r\n" if how == "close" else b"")
         if how == "chunked":
-            head = b"POST /send/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+            head = b"POST /send/a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
             data = head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(message), message)
         self.ask(who, share, Asked(data, messages=[message], last=how == "close"))
 

@@ -18,8 +18,8 @@ from encke.settings import Settings
 from encke.wire.message import SEND, Messages, Order
 
 WINDOW = Settings().window
-HEAD = b"POST /send HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n"
-SHORT = b"POST /send/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
+HEAD = b"POST /send HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n"
+SHORT = b"POST /send/1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx"
 LINE = b'{"id": "1", "data": "%b"}\n'
 LONG = LINE % (b"x" * 1000)
 TINY = LINE % b""
@@ -168,7 +168,7 @@ def test_what_is_read_of_all_others_in_a_turn(house: House) -> None:
     """Long bodies that come in one go, on many connections: bytes are bounded, and everybody has
     a turn before anybody has another."""
     body = b"x" * (MESSAGE_SIZE - 200)
-    head = b"POST /send/1 HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)
+    head = b"POST /send/1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
     fds = [house.connect() for _ in range(5 * POLLED)]
     assert len(fds) * len(body) > 2 * READ_A_TURN
     for fd in fds:
@@ -224,9 +224,9 @@ def test_who_is_heavy(house: House) -> None:
     comes; a stream never is."""
     fd = house.connect()
     client, heavy = house.clients[fd], house.gateway._poller.heavy
-    long = b"POST /send/1 HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % MESSAGE_SIZE
-    lines = b"POST /send HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
-    chunked = b"POST /send HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    long = b"POST /send/1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % MESSAGE_SIZE
+    lines = b"POST /send HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+    chunked = b"POST /send HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     for sent, is_heavy in (
         (SHORT * 30, False),
         (SHORT * 60, True),
@@ -242,7 +242,7 @@ def test_who_is_heavy(house: House) -> None:
         (b"1\r\n\n\r\n", True),
         (b"0\r\n\r\n", False),
         (chunked, True),
-        (b"0\r\n\r\nGET /test/1 HTTP/1.1\r\nHost: a\r\n\r\n", False),
+        (b"0\r\n\r\nGET /test/1 HTTP/1.1\r\nHost: localhost\r\n\r\n", False),
     ):
         assert client.send(sent) == len(sent)
         for _ in range(3):

@@ -103,7 +103,7 @@ def test_who_lingers_keeps_nobody_awake(gateway: Gateway) -> None:
 def test_who_is_ahead_of_the_router_is_not_read_from(gateway: Gateway) -> None:
     """While the router is full, what senders send waits in the kernel."""
     gateway.router.full = True
-    gateway.client.send(b"POST /send/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
+    gateway.client.send(b"POST /send/1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx")
     gateway.turn()
     assert gateway.ready() == []
     assert not gateway.router.sent
@@ -115,7 +115,7 @@ def test_who_is_ahead_of_the_router_is_not_read_from(gateway: Gateway) -> None:
 
 def test_the_client_of_a_refused_body_is_told_at_once(gateway: Gateway) -> None:
     """Nobody waits for the rest of a body that isn't wanted."""
-    gateway.client.send(b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\nx")
+    gateway.client.send(b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\nx")
     gateway.requests.readable(gateway.fd)
     assert gateway.state == ENDING
     gateway.turn()
@@ -127,7 +127,7 @@ def test_refusals_that_differ_are_not_kept(gateway: Gateway) -> None:
     strangers write."""
     for length in range(200, 250):
         id = b"x" * length
-        gateway.client.send(b"GET /test/%b HTTP/1.1\r\nHost: a\r\n\r\n" % id)
+        gateway.client.send(b"GET /test/%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % id)
         gateway.turn()
         assert b"has %d characters" % length in gateway.client.recv(4096)
     assert len(gateway.desk.answers._refusals) <= 1
@@ -135,7 +135,7 @@ def test_refusals_that_differ_are_not_kept(gateway: Gateway) -> None:
 
 def test_who_ends_in_the_middle_of_a_body_is_told_of_what_came_before(gateway: Gateway) -> None:
     """A request that was cut off isn't answered; the whole ones before it are."""
-    head = b"POST /send/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n"
+    head = b"POST /send/1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\n"
     gateway.client.send(head + b"full" + head + b"ha")
     gateway.turn()
     gateway.client.shutdown(socket.SHUT_WR)
@@ -153,7 +153,9 @@ def test_who_ends_in_the_middle_of_a_body_is_told_of_what_came_before(gateway: G
 def test_lines_of_a_body_that_was_cut_off_have_no_answer(gateway: Gateway, failed: bool) -> None:
     """What becomes of them, in the same turn too, is told nobody; the connection ends."""
     line = b'{"id":"1","data":"x"}\n'
-    gateway.client.send(b"POST /send HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n" + line)
+    gateway.client.send(
+        b"POST /send HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n" + line
+    )
     gateway.turn()
     gateway.client.shutdown(socket.SHUT_WR)
     gateway.requests.readable(gateway.fd)
@@ -170,7 +172,7 @@ def test_lines_of_a_body_that_was_cut_off_have_no_answer(gateway: Gateway, faile
 def test_hostile_senders_keep_nobody_from_asking(gateway: Gateway, pieces: int) -> None:
     """While the router is full a stream is opened all the same, however its head is cut."""
     gateway.router.full = True
-    head = b"GET /test/1 HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 6000 + b"\r\n\r\n"
+    head = b"GET /test/1 HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 6000 + b"\r\n\r\n"
     for piece in range(pieces):
         size = len(head) // pieces + 1
         gateway.client.send(head[piece * size : (piece + 1) * size])
@@ -182,18 +184,18 @@ def test_hostile_senders_keep_nobody_from_asking(gateway: Gateway, pieces: int) 
 def test_hostile_messages_behind_a_question_wait(gateway: Gateway) -> None:
     """Few of them are taken with it while the router is full."""
     gateway.router.full = True
-    message = b"POST /send/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
-    gateway.client.send(b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n" + message * 1000)
+    message = b"POST /send/1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx"
+    gateway.client.send(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n" + message * 1000)
     for _ in range(8):
         gateway.turn()
     assert len(gateway.router.sent) < 100
     assert gateway.ready() == []
 
 
-@pytest.mark.parametrize("more", [b"", b"GET /test/1 HTTP/1.1\r\nHost: a\r\n\r\n"])
+@pytest.mark.parametrize("more", [b"", b"GET /test/1 HTTP/1.1\r\nHost: localhost\r\n\r\n"])
 def test_hostile_silence_of_the_router_has_an_end(gateway: Gateway, more: bytes) -> None:
     """What is owed for too long is answered: it isn't known; what comes later changes nothing."""
-    message = b"POST /send/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
+    message = b"POST /send/1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx"
     gateway.client.send(message + message + more)
     gateway.turn()
     first, second = gateway.router.sent

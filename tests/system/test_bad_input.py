@@ -26,7 +26,7 @@ class Bad(NamedTuple):
     allow: str = ""
 
 
-HOST = b"Host: encke.test\r\n"
+HOST = b"Host: localhost\r\n"
 SEND = b"POST /send/1 HTTP/1.1\r\n" + HOST
 
 REQUESTS = {
@@ -85,10 +85,12 @@ REQUESTS = {
     "chunk ends with LF": Bad(SEND + b"Transfer-Encoding: chunked\r\n\r\n1\nx\n0\n\n", 400, False),
     # headers
     "bare LF after a header": Bad(b"GET /test/1 HTTP/1.1\r\nHost: x\nA: b\r\n\r\n", 400, False),
-    "bare LF after the request": Bad(b"GET /test/1 HTTP/1.1\nHost: x\r\n\r\n", 400, False),
+    "bare LF after the request": Bad(b"GET /test/1 HTTP/1.1\nHost: localhost\r\n\r\n", 400, False),
     "only LF": Bad(b"GET /test/1 HTTP/1.1\nHost: x\n\n", 400, False),
-    "bare CR": Bad(b"GET /test/1 HTTP/1.1\r\nHost: x\rA: b\r\n\r\n", 400, False),
-    "folded header": Bad(b"GET /test/1 HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n", 400, False),
+    "bare CR": Bad(b"GET /test/1 HTTP/1.1\r\nHost: localhost\rA: b\r\n\r\n", 400, False),
+    "folded header": Bad(
+        b"GET /test/1 HTTP/1.1\r\nHost: localhost\r\nA: b\r\n c\r\n\r\n", 400, False
+    ),
     "blank before colon": Bad(b"GET /test/1 HTTP/1.1\r\nHost : x\r\n\r\n", 400, False),
     "no colon": Bad(b"GET /test/1 HTTP/1.1\r\nHost\r\n\r\n", 400, False),
     "empty name": Bad(b"GET /test/1 HTTP/1.1\r\n: x\r\n\r\n", 400, False),
@@ -103,14 +105,14 @@ REQUESTS = {
     "user in the target": Bad(request("GET", "http://a@b/test/1"), 400, False),
     # request lines
     "no version": Bad(b"GET /test/1\r\n\r\n", 505, False),
-    "HTTP/2.0": Bad(b"GET /test/1 HTTP/2.0\r\nHost: x\r\n\r\n", 505, False),
-    "HTTP/1.1 misspelt": Bad(b"GET /test/1 HTTQ/1.1\r\nHost: x\r\n\r\n", 400, False),
-    "RTSP": Bad(b"GET /test/1 RTSP/1.0\r\nHost: x\r\n\r\n", 400, False),
+    "HTTP/2.0": Bad(b"GET /test/1 HTTP/2.0\r\nHost: localhost\r\n\r\n", 505, False),
+    "HTTP/1.1 misspelt": Bad(b"GET /test/1 HTTQ/1.1\r\nHost: localhost\r\n\r\n", 400, False),
+    "RTSP": Bad(b"GET /test/1 RTSP/1.0\r\nHost: localhost\r\n\r\n", 400, False),
     "RTSP with a message": Bad(
         SEND.replace(b"HTTP", b"RTSP") + b"Content-Length: 0\r\n\r\n", 400, False
     ),
-    "blank in the target": Bad(b"GET /test/1 2 HTTP/1.1\r\nHost: x\r\n\r\n", 400, False),
-    "no target": Bad(b"GET  HTTP/1.1\r\nHost: x\r\n\r\n", 400, False),
+    "blank in the target": Bad(b"GET /test/1 2 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, False),
+    "no target": Bad(b"GET  HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, False),
     "TLS": Bad(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, False),
     "garbage": Bad(b"\x00\xff\xfe\r\n\r\n", 400, False),
     "SSH": Bad(b"SSH-2.0-OpenSSH_9.2\r\n", 501, False),
@@ -212,12 +214,12 @@ def hasty(request: pytest.FixtureRequest) -> Iterator[Node]:
 
 HALF = {
     "half a head": b"GET /test/1 HTTP/1.1\r\nHost: ",
-    "no end of the head": b"GET /test/1 HTTP/1.1\r\nHost: x\r\n",
+    "no end of the head": b"GET /test/1 HTTP/1.1\r\nHost: localhost\r\n",
     "half a body": SEND + b"Content-Length: 10\r\n\r\nhalf",
     "no body": SEND + b"Content-Length: 10\r\n\r\n",
     "half a chunk": SEND + b"Transfer-Encoding: chunked\r\n\r\n5\r\nab",
     "no last chunk": SEND + b"Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n",
-    "half an NDJSON body": b"POST /send HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n"
+    "half an NDJSON body": b"POST /send HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n"
     b'{"id": "1"',
     "half of the second": post("/send/1", b"x") + b"POST /send/1 HT",
 }
@@ -255,7 +257,7 @@ def test_a_head_in_drops(hasty: Node) -> None:
 def test_a_head_byte_by_byte(node: Node, path: str) -> None:
     """Who sends each byte of a head by itself, and has time, is served; so are their further
     requests, whether they come in one piece or not."""
-    head = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode()
+    head = b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path.encode()
     with Raw(node.address) as connection:
         for data in (post("/send/bytes", b"1"), post("/send/bytes", b"2")):
             for at in range(len(data)):
@@ -281,7 +283,9 @@ def test_who_leaves_in_the_middle_of_a_head(node: Node) -> None:
 def test_a_body_in_drops_is_allowed(hasty: Node) -> None:
     """A body may take longer than the timeout as long as it gets on."""
     with stream(hasty.address, "drops") as listener, Raw(hasty.address) as connection:
-        connection.send(b"POST /send/drops HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n")
+        connection.send(
+            b"POST /send/drops HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\n\r\n"
+        )
         for _ in range(19):
             connection.send(b"x")
             # 2 s in all: twice the timeout

@@ -32,10 +32,13 @@ def counted(node: Node) -> tuple[int, int]:
 def test_what_is_unavailable(node: Node) -> None:
     """501 and 505 are the sender's mistakes: only 503 is the node's."""
     bad = [
-        (b"BREW /pot HTTP/1.1\r\nHost: x\r\n\r\n", 501),
-        (b"GET /test/1 HTTP/2.0\r\nHost: x\r\n\r\n", 505),
+        (b"BREW /pot HTTP/1.1\r\nHost: localhost\r\n\r\n", 501),
+        (b"GET /test/1 HTTP/2.0\r\nHost: localhost\r\n\r\n", 505),
         (b"GET /test/1\r\n\r\n", 505),
-        (b"POST /send/1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
+        (
+            b"POST /send/1 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+            501,
+        ),
         (request("GET", "/nothing"), 404),
         (b"\0", 400),
     ]

@@ -81,7 +81,7 @@ def test_drain_that_is_ended(gateways: str, numbers: tuple[signal.Signals, ...])
         stream(node.address, "x") as listener,
         Raw(node.address) as straggler,
     ):
-        straggler.send(b"POST /send/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
+        straggler.send(b"POST /send/1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n")
         node.until(lambda state: state.requests == 2, "it was read")
         for number in numbers[:-1]:
             node.signal(number)

@@ -72,7 +72,7 @@ def test_a_long_body_in_odd_pieces(address: Address, framing: str) -> None:
         with Raw(address) as sender:
             if framing == "length":
                 length = f"Content-Length: {len(body)}"
-                sender.send(f"POST /send HTTP/1.1\r\nHost: a\r\n{length}\r\n\r\n".encode())
+                sender.send(f"POST /send HTTP/1.1\r\nHost: localhost\r\n{length}\r\n\r\n".encode())
             else:
                 sender.send(request("POST", "/send", "Transfer-Encoding: chunked"))
             start = 0

@@ -132,7 +132,7 @@ def test_expect_continue(address: Address) -> None:
 
 def test_expect_is_refused_before_the_body(address: Address) -> None:
     """A sender that asks first is told at once if the body would be too large."""
-    fields = f"Host: a\r\nExpect: 100-continue\r\nContent-Length: {MIB + 1}"
+    fields = f"Host: localhost\r\nExpect: 100-continue\r\nContent-Length: {MIB + 1}"
     head = f"POST /send/1 HTTP/1.1\r\n{fields}\r\n\r\n"
     assert str(MIB) in ask(address, head.encode()).problem(413)
 
@@ -140,7 +140,7 @@ def test_expect_is_refused_before_the_body(address: Address) -> None:
 def test_the_body_does_not_wait_for_the_answer(address: Address) -> None:
     """A sender that asks, but sends without waiting, is served too."""
     with Raw(address) as sender:
-        sender.send(b"POST /send/1 HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n")
+        sender.send(b"POST /send/1 HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n")
         sender.send(b"Content-Length: 5\r\n\r\nHello", post("/send/1", b"next"))
         head = sender.head()
         if head.status == 100:
@@ -325,7 +325,7 @@ def test_half_a_message_is_no_message(address: Address) -> None:
             b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
         ):
             with Raw(address) as sender:
-                sender.send(b"POST /send/half HTTP/1.1\r\nHost: x\r\n" + end)
+                sender.send(b"POST /send/half HTTP/1.1\r\nHost: localhost\r\n" + end)
                 sender.end()
                 sender.rest()
         assert send(address, "half", "whole") == 1

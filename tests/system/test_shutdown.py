@@ -88,7 +88,9 @@ def test_requests_under_way_are_answered(gateways: str) -> None:
         Raw(node.address) as many,
         Raw(node.address) as idle,
     ):
-        single.send(b"POST /send/nobody HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf ")
+        single.send(
+            b"POST /send/nobody HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf "
+        )
         many.send(request("POST", "/send", "Transfer-Encoding: chunked"))
         many.send(chunked(b'{"id": "1", "data": "x"}\n')[:-5])
         idle.send(post("/send/nobody", b"x"))
@@ -127,7 +129,7 @@ def test_while_it_is_ending(gateways: str, timeout: float) -> None:
     flags = ("--gateways", gateways, "--drain-timeout", str(timeout))
     with Node(*flags) as node, Raw(node.address) as straggler:
         assert node.get("/health") == (200, b'{"status":"ready"}')
-        straggler.send(b"POST /send/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
+        straggler.send(b"POST /send/1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n")
         node.until(lambda state: state.requests == 1, "it was read")
         began = time.monotonic()
         node.signal(signal.SIGTERM)

@@ -8,15 +8,13 @@ A change is durable, and in effect for the next publish, once it's answered: the
 looks subscribers up in the same store.
 
 Nothing here can be done by a foreign web page in the browser of somebody who can reach
-the port. PUT, DELETE and the media types of a bulk body aren't among what browsers send
-without asking first (the Fetch standard's CORS-safelisted requests), and the control port
-doesn't answer such questions. And a page whose host name was made to mean this machine
-(DNS rebinding) is found out by that name, see `_check`.
+the port: see wire.cross_origin. And PUT, DELETE and the media types of a bulk body aren't among
+what browsers send without asking first (the Fetch standard's CORS-safelisted requests); the
+control port doesn't answer such questions.
 
 Imported when it's first needed: few nodes do.
 """
 
-import re
 from collections.abc import Callable
 from http import HTTPStatus
 
@@ -47,14 +45,7 @@ OFF = (
     "--friends postgresql://..., to have subscriptions."
 )
 
-FOREIGN = (
-    "Without an API key friends are managed from this machine only, by its own name: "
-    "localhost or 127.0.0.1."
-)
-
 _NOT_STORED: Headers = ((b"Cache-Control", b"no-store"),)
-
-_is_local = re.compile(rb"(localhost|127(\.\d+){3}|\[::1\])(:\d+)?", re.IGNORECASE).fullmatch
 
 
 class Friends:
@@ -63,7 +54,6 @@ class Friends:
     def __init__(self, settings: Settings, reactor: Reactor) -> None:
         friends = friends_store(settings)
         self._off = friends == "off"
-        self._open = bool(settings.api_key) or settings.insecure
         self._thread = StoreThread(reactor, lambda: open_store(friends, settings.data))
 
     def close(self) -> None:
@@ -105,7 +95,7 @@ class Friends:
 
     def load(self, asked: Asked) -> "_Bulk":
         """Make many subscriptions, of a body of any length."""
-        self._check(asked)
+        self._check()
         kind = asked.header(b"content-type") or b""
         media_type = kind.decode("latin-1").partition(";")[0].strip().lower()
         if media_type not in FORMS:
@@ -117,19 +107,14 @@ class Friends:
             )
         return _Bulk(self._thread, FORMS[media_type])
 
-    def _check(self, asked: Asked) -> None:
-        """Without a key the port is reached from this machine only (settings sees to that): by
-        its programs, which call it by its name, and by pages in its browsers, which say
-        the name that they came under."""
-        host = asked.header(b"host")
-        if not self._open and host is not None and not _is_local(host):
-            raise Rejected(HTTPStatus.FORBIDDEN, FOREIGN)
+    def _check(self) -> None:
+        """Whether there is anything to manage."""
         if self._off:
             raise Rejected(HTTPStatus.CONFLICT, OFF)
 
     def _pair(self, asked: Asked) -> Pair:
         """The subscriber and the publisher whose subscription it is."""
-        self._check(asked)
+        self._check()
         subscriber, publisher = asked.places
         return user_id(subscriber), user_id(publisher)
 
@@ -142,7 +127,7 @@ class Friends:
     ) -> Later:
         """A page, and on the first one how many there are in all: to count takes long for who
         has a million."""
-        self._check(asked)
+        self._check()
         id = user_id(asked.places[0])
         after = asked.query(b"after")
         start = None if after is None else user_id(after)

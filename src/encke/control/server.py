@@ -23,7 +23,8 @@ from http import HTTPStatus
 from .. import log
 from ..reactor.loop import GONE, IN, Reactor
 from ..scoreboard import Field, Row, Scoreboard, State
-from ..settings import Settings
+from ..settings import Settings, allowed_hosts
+from ..wire.cross_origin import CrossOriginProtection
 from ..wire.http import KnownHeads, RequestParser
 from .app import Control
 from .connection import Connection
@@ -70,6 +71,11 @@ class Server:
         self._refused: set[Connection] = set()
         self._queue: deque[Connection] = deque()
         self._known_heads = KnownHeads()
+        self._protection = CrossOriginProtection(
+            hosts=allowed_hosts(settings),
+            origins=settings.allow_origin,
+            pages=not settings.api_key,
+        )
         self._listening = self._come = False
         self._complain_at = 0.0
         self._end_at = 0.0
@@ -150,7 +156,7 @@ class Server:
             self._take(connection)
 
     def _take(self, client: socket.socket) -> None:
-        parser = RequestParser(self.settings.head_limit, self._known_heads, keep_host=True)
+        parser = RequestParser(self.settings.head_limit, self._known_heads, self._protection)
         connection = Connection(self, client, parser)
         self._reactor.add(connection.fileno(), IN, connection.ready)
         most = self.settings.control_connections

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 
 from ..ids import SLOT_MASK, is_user_id
 from ..scoreboard import Field
+from ..settings import allowed_hosts
+from ..wire.cross_origin import CrossOriginProtection
 from ..wire.http import KnownHeads, RequestParser
 from ..wire.message import SEND
 from ..wire.request import END, Event, Refusal, Request
@@ -95,6 +97,11 @@ class Requests:
         self._desk = desk
         self._spare = desk.spare
         self._known_heads = KnownHeads()
+        self._protection = CrossOriginProtection(
+            hosts=allowed_hosts(connections.settings),
+            origins=connections.settings.allow_origin,
+            pages=not connections.settings.api_key,
+        )
         self._poller = connections.poller
         self._streams = streams
         self._settings = connections.settings
@@ -154,7 +161,9 @@ class Requests:
             return True  # reading will tell
 
     def _new_exchange(self) -> Exchange:
-        return Exchange(RequestParser(self._settings.head_limit, self._known_heads))
+        return Exchange(
+            RequestParser(self._settings.head_limit, self._known_heads, self._protection)
+        )
 
     def _received(self, exchange: Exchange, data: bytes) -> None:
         """Bytes of requests."""

@@ -26,6 +26,7 @@ import re
 
 import httptools
 
+from .cross_origin import CrossOriginProtection
 from .request import END, End, Event, Refusal, Request
 
 HEAD_LIMIT = 16 * 1024
@@ -36,7 +37,7 @@ METHODS = frozenset(b"GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH".spli
 
 _KEPT_HEADERS = frozenset(
     b"authorization connection content-length content-type expect host origin proxy-connection"
-    b" transfer-encoding".split()
+    b" sec-fetch-site transfer-encoding".split()
 )
 
 LINE_ENDS = 14
@@ -142,8 +143,8 @@ class RequestParser:
     """One connection's requests; see the module's head."""
 
     __slots__ = (
-        "_events", "_field_bytes", "_first", "_fruitless", "_headers", "_in_head", "_keep_host",
-        "_known", "_limit", "_line", "_parser", "_reads_on", "_request", "_target", "_unread",
+        "_events", "_field_bytes", "_first", "_fruitless", "_headers", "_in_head", "_known",
+        "_limit", "_line", "_parser", "_protection", "_reads_on", "_request", "_target", "_unread",
         "between_requests", "closed",
     )  # fmt: skip
 
@@ -151,12 +152,12 @@ class RequestParser:
         self,
         head_limit: int = HEAD_LIMIT,
         known: KnownHeads | None = None,
-        *,
-        keep_host: bool = False,
+        protection: CrossOriginProtection | None = None,
     ) -> None:
-        """`known` may be shared by parsers that all keep the Host header, or all don't."""
+        """`known` may be shared by parsers that have the same `protection`; None: any page's
+        requests are taken."""
         self._limit = head_limit
-        self._keep_host = keep_host
+        self._protection = protection
         self._known = KnownHeads() if known is None else known
         self._events: list[Event] = []
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
@@ -312,20 +313,24 @@ class RequestParser:
         host = headers.get(b"host", b"" if is_http_10 else b",")
         if not _is_authority(host):
             raise _Refused(_one_host())
+        named = headers.pop(b"host", None)
         if self._target[:1] != b"/":
-            self._check_target()
-        if not self._keep_host:
-            headers.pop(b"host", None)
+            named = self._named_by_target() or named
+        if self._protection is not None:
+            refusal = self._protection.refusal(method, named, headers)
+            if refusal is not None:
+                raise _Refused(refusal)
         self._request = Request(method, self._target, headers, is_http_10)
         self._unread = self._request.content_length if b"content-length" in headers else 0
         self._events.append(self._request)
 
-    def _check_target(self) -> None:
-        """A whole URI says whom it's for (RFC 9112, 3.2.2), and without a user (RFC 9110, 4.2)."""
+    def _named_by_target(self) -> bytes | None:
+        """Whom a whole URI is for, whatever Host says (RFC 9112, 3.2.2); None: it's none."""
         uri = _absolute(self._target)
         if uri is not None and not (uri[1] and _is_authority(uri[1])):
             detail = "The target's host isn't a name or an address; name it, or send the path only."
             raise _Refused(Refusal(400, detail))
+        return None if uri is None else uri[1]
 
     def on_body(self, piece: bytes) -> None:
         self._unread -= len(piece)
