@@ -244,7 +244,7 @@ class Checker:
             return None
         if answer.status == 503:
             self.unavailable += 1
-            if answer.headers.get("retry-after") != "1":
+            if answer.headers.get("retry-after") not in ("1", "5"):
                 self.failures.append(f"no Retry-After: {answer}")
             return None
         told = answer.json()

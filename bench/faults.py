@@ -1,23 +1,19 @@
 """Is anybody lied to when a node's own processes fail, and who notices?
 
-Under load from the checker (`bench.checker`), each kind of process meets each fault, so many
-times:
+Under the load of `bench.checker` each kind of process meets each fault:
 
     kill    kill -9
-    hang    SIGSTOP, and SIGCONT after --hang seconds to whoever is still there
-    fork    kill -9 while the supervisor can't fork (RLIMIT_NPROC) and has tried twice
-    log     kill -9 while nobody reads the log, a pipe that is full
-    disk    kill -9 while --data is on a disk that is full, and subscriptions are made
+    hang    SIGSTOP; who isn't replaced within --hang seconds is let go on
+    fork    kill -9 while the supervisor can't fork (RLIMIT_NPROC), until it has tried twice
+    log     kill -9 while the log is a full pipe that nobody reads
+    disk    kill -9 while --data is on a full disk, and subscriptions are made
 
-A supervisor that was killed is started anew, as a service manager does, once nothing is left of
-the node; one that hung goes on. A gateway's end takes its own streams along, the supervisor's all;
-who lost theirs opens another one. Others' streams that end are counted.
-
-What is told: messages that a sender was told to be delivered and that never came, though their
-stream lives (false successes; of `disk` also subscriptions that were acknowledged and aren't
-there), those that came twice, to somebody else, or otherwise not as promised (the order; a count
-below what came); and how long it took at most from the fault until a process in the place of the
-old one was ready (of `fork`: from when the supervisor can fork again).
+A killed supervisor's node must be gone with it; another one is started, as a service manager does.
+A gateway takes its own streams along, a supervisor all; they are opened again. Told is what the
+checker finds (lost are false successes, with subscriptions that were acknowledged and aren't there;
+other is out of order, or more often than the sender was told), others' streams that ended, and the
+longest time until another process was ready in the place of the old one; of `fork` from when it may
+fork again.
 """
 
 import os
@@ -35,6 +31,7 @@ import httpx
 import msgspec
 from msgspec import Meta
 
+from encke.node.children import HEALTHY
 from encke.tools.load.usage import process_tree
 
 from . import options
@@ -42,26 +39,19 @@ from .checker import Checker
 from .course import Course
 from .crowd import End
 from .options import names
-from .report import Cell, Report, Section, Table, table, verdict
+from .report import Cell, Report, Section, table, verdict
 from .servers.encke import Encke
-from .servers.processes import (
-    NotInTime,
-    Talker,
-    free_ports,
-    running,
-    unprivileged,
-    until,
-)
+from .servers.processes import NotInTime, Talker, free_ports, running, unprivileged, until
 
 FAULTS = ("kill", "hang", "fork", "log", "disk")
 PROCESSES = ("supervisor", "router", "gateway", "control")
 GATEWAYS = 2
 
 REPLACED = 10.0
-"""Seconds from a fault until it's found and its process replaced, at most."""
+"""Seconds within which what failed must be found, and replaced."""
 
 PATIENCE = 60.0
-"""Seconds after which it's taken for never."""
+"""Seconds after which nobody is expected to."""
 
 FLOWS = 100
 """Answers to senders before and after a fault: the load flows."""
@@ -69,17 +59,14 @@ FLOWS = 100
 PAUSE = 0.005
 """Seconds between two requests of a sender."""
 
-OLD_ENOUGH = 1.5
-"""Seconds: a process that dies younger is taken for one that can't start, and waits its turn."""
+OLD_ENOUGH = HEALTHY + 0.5
+"""Seconds: who dies younger is taken for one that can't start, and waits."""
 
-STAR = "star"
-"""A publisher."""
+STAR, SUBSCRIPTIONS = "star", 5
+"""A publisher, and how many subscribe to them while the disk is full."""
 
 ALL = 1_000_000
-"""More streams than there are."""
-
-SUBSCRIPTIONS = 5
-"""That are made while the disk is full."""
+"""Streams: more than there are."""
 
 
 class Options(options.Options, frozen=True, kw_only=True):
@@ -99,27 +86,24 @@ class Met(msgspec.Struct):
 
     fault: str
     process: str
-    attempts: int = 0
+    times: int = 0
     messages: int = 0
     unsure: int = 0
     """Requests that were answered 503, or broke off."""
-    lost: int = 0
-    doubled: int = 0
-    misled: int = 0
-    other: int = 0
-    """Out of order, or more often than the sender was told."""
+    wrong: dict[str, int] = {}
+    """Broken promises, see checker.Verdict."""
     closed: int = 0
     """Streams of others."""
     missed: int = 0
-    """Times that nobody replaced it."""
+    """Times that it wasn't replaced."""
     slowest: float = 0.0
-    """Seconds until it was replaced."""
+    """Seconds until it was."""
     errors: list[str] = []
 
     @property
     def is_good(self) -> bool:
-        wrong = self.lost, self.doubled, self.misled, self.other, self.closed, self.missed
-        return not any(wrong) and not self.errors and self.slowest <= REPLACED
+        wrong = any(self.wrong.values()) or self.closed or self.missed or self.errors
+        return not wrong and self.slowest <= REPLACED
 
 
 class Results(msgspec.Struct):
@@ -147,7 +131,7 @@ class Node(Encke):
 
     @contextmanager
     def unread(self) -> Iterator[None]:
-        """Nobody reads its log, which is full, until the block is left."""
+        """Its log is full until the block is left."""
         self._reads = False
         with suppress(BlockingIOError):
             while True:
@@ -177,9 +161,8 @@ class Scene:
 
     def __init__(self, fault: str, hang: float, place: Path, stack: ExitStack) -> None:
         self.fault = fault
-        self.fans: set[str] = set()
-        """Whose subscriptions to `STAR` were acknowledged."""
         self._hang = hang
+        self._fans: set[str] = set()  # whose subscriptions were acknowledged
         self._disk = place
         self._through: Sequence[str] = unprivileged() if fault == "fork" else ()
         if fault == "disk":
@@ -188,22 +171,18 @@ class Scene:
             Talker(holder, "mount").hear(int)
             self._disk = Path(f"/proc/{holder.pid}/root{place}")
             self._through = ("nsenter", "-t", str(holder.pid), "-U", "-m", "--preserve-credentials")
-        fifo = place.with_suffix(".log")
-        os.mkfifo(fifo)
+        os.mkfifo(fifo := place.with_suffix(".log"))
         self._log = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
         stack.callback(os.close, self._log)
         self._flags = ("--gateways", str(GATEWAYS), "--data", str(place))
         self._listen = f"127.0.0.1:{free_ports(1)[0]}"
-        self.node = self._start()
-        stack.callback(self._stop)
+        self._start()
+        stack.callback(lambda: self.node.stop())  # noqa: PLW0108  (not the first one)
 
-    def _start(self) -> Node:
+    def _start(self) -> None:
+        self.node = Node(self._log, *self._flags, listen=self._listen, through=self._through)
         self._born: dict[str, float] = {}
         self._started = time.monotonic()
-        return Node(self._log, *self._flags, listen=self._listen, through=self._through)
-
-    def _stop(self) -> None:
-        self.node.stop()
 
     def meet(self, process: str, number: int) -> tuple[float | None, int]:
         """Let a process meet the fault: the seconds until it was replaced, None if it wasn't,
@@ -234,20 +213,19 @@ class Scene:
         return took, victim.streams
 
     def _supervisor(self) -> float:
-        """It goes on if it hung; else nothing may be left of the node, and another one starts."""
-        node = self.node
+        """It goes on if it hung; else nothing is left of the node, and another one starts."""
+        pid, family = self.node.pid, self.node.pids()
         if self.fault == "hang":
-            os.kill(node.pid, signal.SIGSTOP)
+            os.kill(pid, signal.SIGSTOP)
             time.sleep(self._hang)
-            os.kill(node.pid, signal.SIGCONT)
+            os.kill(pid, signal.SIGCONT)
             return 0.0
         began = time.monotonic()
         with self._trouble():
-            family = node.pids()
-            os.kill(node.pid, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
             until(lambda: not any(map(process_tree, family)), "all its processes have ended")
-        node.kill()
-        self.node = self._start()
+        self.node.kill()
+        self._start()
         return time.monotonic() - began
 
     def _trouble(self) -> AbstractContextManager[None]:
@@ -271,18 +249,17 @@ class Scene:
         filler.unlink()
 
     def _subscribe(self) -> None:
-        fan = f"fan{len(self.fans)}"
+        fan = f"fan{len(self._fans)}"
         with suppress(httpx.HTTPError):
             url = f"{self.node.control_url}/users/{fan}/subscriptions/{STAR}"
             if httpx.put(url, timeout=PATIENCE).is_success:
-                self.fans.add(fan)
+                self._fans.add(fan)
 
     def forgotten(self) -> int:
         """Subscriptions that were acknowledged and aren't there."""
-        if not self.fans:
-            return 0
-        answer = httpx.get(f"{self.node.control_url}/users/{STAR}/subscribers", timeout=PATIENCE)
-        return len(self.fans.difference(answer.json()["subscribers"]))
+        url = f"{self.node.control_url}/users/{STAR}/subscribers"
+        there = httpx.get(url, timeout=PATIENCE).json()["subscribers"] if self._fans else ()
+        return len(self._fans.difference(there))
 
 
 def run(options: Options, course: Course) -> Report:
@@ -300,19 +277,30 @@ def run(options: Options, course: Course) -> Report:
         with ExitStack() as stack:
             scene = Scene(fault, options.hang, course.place(fault), stack)
             for process in processes:
-                what = f"{fault}, {process}"
-                no_fork = "nobody forks it" if what == "fork, supervisor" else None
-                if not course.left_out(what, no_fork):
+                what = f"{fault} {process}"
+                none = "nobody forks it" if what == "fork supervisor" else None
+                if not course.left_out(what, none):
                     course.begin(what)
-                    results.met.append(_measured(scene, process, options))
-    broken = [f"{it.fault} of {it.process}" for it in results.met if not it.is_good]
-    errors = [(f"{it.fault} {it.process}", error) for it in results.met for error in it.errors[:3]]
+                    results.met.append(met := _measured(scene, process, options))
+                    for error in met.errors[:5]:
+                        course.done(f"{what}: {error}")
+    columns: dict[str, Callable[[Met], Cell]] = {
+        "": lambda it: f"{it.fault} {it.process}",
+        "messages": lambda it: it.messages,
+        "unsure": lambda it: it.unsure,
+        "lost": lambda it: it.wrong["lost"],
+        "doubled": lambda it: it.wrong["doubled"],
+        "misled": lambda it: it.wrong["misled"],
+        "other": lambda it: it.wrong["reordered"] + it.wrong["denied"],
+        "closed": lambda it: it.closed,
+        "new in": lambda it: "never" if it.missed else f"{it.slowest:.1f} s",
+        "verdict": lambda it: verdict(it.is_good),
+    }
+    broken = [f"{it.fault} {it.process}" for it in results.met if not it.is_good]
+    title = f"{options.times} times each, {options.users} users"
     return Report(
         results=results,
-        sections=[
-            Section(f"{options.times} times each, {options.users} users", [_table(results)]),
-            *([Section("Went wrong", [Table(("", ""), errors)])] if errors else []),
-        ],
+        sections=[Section(title, [table(results.met, columns)])],
         fault=f"Budgets aren't kept: {', '.join(broken)}." if broken else "",
     )
 
@@ -320,9 +308,9 @@ def run(options: Options, course: Course) -> Report:
 def _missing(fault: str) -> str | None:
     """What lacks for this fault here."""
     needed = {"disk": ("unshare", "nsenter"), "fork": ("prlimit", "setpriv")}
-    lacking = [it for it in needed.get(fault, ()) if shutil.which(it) is None]
-    if lacking:
-        return f"there's no {lacking[0]}"
+    for program in needed.get(fault, ()):
+        if shutil.which(program) is None:
+            return f"there's no {program}"
     if fault == "disk" and subprocess.run(["unshare", "-rm", "true"], check=False).returncode:
         return "no file system may be mounted here"
     return None
@@ -337,38 +325,21 @@ def _measured(scene: Scene, process: str, options: Options) -> Met:
         try:
             for number in range(options.times):
                 checker.until_answered(FLOWS)
+                scene.node.until(lambda it: it.streams == options.users, "all are counted")
                 there = [it for it in checker.crowd.streams if it.end is End.OPEN]
                 took, own = scene.meet(process, number)
                 checker.until_answered(FLOWS)
-                met.attempts += 1
+                gone = [it for it in there if it.end is not End.OPEN]
+                met.times += 1
                 met.missed += took is None
                 met.slowest = max(met.slowest, took or 0.0)
-                gone = [it for it in there if it.end is not End.OPEN]
                 met.closed += max(0, len(gone) - own)
                 checker.open(it.user for it in gone)
         except AssertionError as error:  # NotInTime too: it can't go on
             met.errors.append(str(error))
         found = checker.verdict()
         met.errors += checker.failures
-        met.messages = found.attempted
-        met.unsure = checker.unavailable + checker.broken
-        met.lost, met.doubled, met.misled = map(len, (found.lost, found.doubled, found.misled))
-        met.other = len(found.reordered) + len(found.denied)
-    met.lost += scene.forgotten()
+        met.messages, met.unsure = found.attempted, checker.unavailable + checker.broken
+        met.wrong = {name: len(getattr(found, name)) for name in found._fields[3:]}
+    met.wrong["lost"] += scene.forgotten()
     return met
-
-
-def _table(results: Results) -> Table:
-    columns: dict[str, Callable[[Met], Cell]] = {
-        "fault": lambda it: f"{it.fault} {it.process}",
-        "messages": lambda it: it.messages,
-        "unsure": lambda it: it.unsure,
-        "lost": lambda it: it.lost,
-        "doubled": lambda it: it.doubled,
-        "misled": lambda it: it.misled,
-        "other": lambda it: it.other,
-        "closed": lambda it: it.closed,
-        "new after": lambda it: f"{it.missed} x never" if it.missed else f"{it.slowest:.1f} s",
-        "verdict": lambda it: verdict(it.is_good),
-    }
-    return table(results.met, columns)

@@ -75,7 +75,6 @@ class Found(msgspec.Struct):
     tcp: list[int]
     """The same of the kernel's."""
     outcome: Outcome
-    errors: list[str]
 
     @property
     def p99s(self) -> list[float]:
@@ -132,7 +131,6 @@ def _measured(kind: str, options: Options, course: Course) -> Found:
     plan = Plan(kind, 0, options.clients)
     hostile = len(plan.scripts)
     room = options.streams + options.senders + (hostile // 3 if kind == "cap" else hostile + ROOM)
-    errors: list[str] = []
     with ExitStack() as stack:
         # one session for all: else those at idle priority would take half of a core from the others
         server = Encke(
@@ -152,7 +150,7 @@ def _measured(kind: str, options: Options, course: Course) -> Found:
             try:
                 return stage.send_paced(options.rate, options.seconds, linger=0.0)
             except BenchError as error:
-                errors.append(f"{name}: {error}")
+                course.done(f"{kind}, {name}: {error}")
                 return None
 
         stage.open()
@@ -176,7 +174,6 @@ def _measured(kind: str, options: Options, course: Course) -> Found:
             node=[node[0], max(node), node[0] + more[0]],
             tcp=[tcp[0], max(tcp), tcp[0] + more[1]],
             outcome=outcome,
-            errors=errors,
         )
 
 

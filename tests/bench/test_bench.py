@@ -247,9 +247,9 @@ def test_faults(tmp_path: Path) -> None:
     assert isinstance(met, list)
     assert {it["process"] for it in met} == {"supervisor", "router", "gateway", "control"}
     for it in met:
-        assert it["attempts"] == 1
+        assert it["times"] == 1
         assert it["messages"] > 0
-        assert not any(it[name] for name in ("lost", "doubled", "misled", "closed", "missed"))
+        assert not any((*it["wrong"].values(), it["closed"], it["missed"], it["errors"]))
 
 
 def test_without_a_compiler(
