@@ -1,12 +1,13 @@
 """One message through a node with a router: which files it enters, and how many calls it takes.
 
-    python docs/adr/measurements/message_calls.py [--list]
+    python docs/adr/measurements/message_calls.py [--list] [--key]
 
 A gateway and a router, each a real process, are watched with sys.setprofile while one message of a
 kept-alive connection goes from `POST /send/123` to the stream of 123 and back to the sender. What
 is counted is calls of functions written in Encke, in both processes together; turns of the loop in
 which nothing happens aren't. Of nine messages the one with the fewest calls is shown: no tick of
-the clock came in between. With --list each call in its order.
+the clock came in between. With --list each call in its order; with --key of a server that asks for
+an API key.
 """
 
 import os
@@ -78,7 +79,9 @@ def until(connection: socket.socket, end: bytes) -> bytes:
 
 def one_message() -> list[Call]:
     """The calls of one message, in the order of time; of several the fewest."""
-    settings = Settings(gateways=1)
+    key = "secret" if "--key" in sys.argv else ""
+    settings = Settings(gateways=1, api_key=key)
+    authorization = f"Authorization: Bearer {key}\r\n" if key else ""
     board = Scoreboard()
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
@@ -128,7 +131,8 @@ def one_message() -> list[Call]:
                 time.sleep(0.05)
                 began = time.monotonic()
                 sender.sendall(
-                    b"POST /send/123 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nHello"
+                    b"POST /send/123 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n"
+                    b"%b\r\nHello" % authorization.encode()
                 )
                 until(stream, b"Hello")
                 until(sender, b'{"delivered": 1}')
