@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 from contextlib import ExitStack
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -336,5 +337,5 @@ class Machine(RuleBasedStateMachine):
         ]
 
 
-TestMachine = Machine.TestCase
+TestMachine = pytest.mark.timeout(300)(Machine.TestCase)  # 5 s, if nobody else is busy
 TestMachine.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
