@@ -8,6 +8,7 @@ from wire.protocols.test_contract import READERS
 from encke.gateway import sockets
 from encke.gateway.life import IDLE, LOGGING_IN, STREAM
 from encke.gateway.port import Target
+from encke.gateway.streams import UNASKED
 from encke.ids import GENERATION_SHIFT
 from encke.scoreboard import Field
 from encke.settings import Settings
@@ -163,6 +164,15 @@ def test_a_slow_client_is_closed(server: Server) -> None:
     assert slow.ended
     server.tick()
     assert server.row[Field.SLOW_CLIENTS] == 1
+
+
+def test_what_comes_on_a_stream(server: Server) -> None:
+    """A line end too many does no harm; who sends more than a little is closed."""
+    client = server.stream(b"ada")
+    client.say(b"\r\n")
+    assert server.router.deliver(b"ada", b"1") == 1
+    client.say(b"x" * UNASKED)
+    assert server.rows == {}
 
 
 @every
