@@ -254,6 +254,7 @@ class Server:
 
     def end(self) -> None:
         """All clients go. Nothing of them stays, without that time has to pass."""
+        self.router.full = False  # or nobody would look at those who send much
         for client in self.clients:
             client.close()
         self.settle()

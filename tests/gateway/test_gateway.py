@@ -135,19 +135,7 @@ def test_a_stream_may_take_for_ever() -> None:
         assert server.router.deliver(b"ada", b"1") == 1
 
 
-# its router
-
-
-def test_who_is_ahead_of_the_router_waits(server: Server) -> None:
-    """Senders aren't read from while it's full; once there's room, nothing of theirs is missing."""
-    server.router.full = True
-    clients = [server.connect() for _ in range(3)]
-    for client in clients:
-        client.say(post(b"/send/a", b"1") + post(b"/send/a", b"2"))
-    assert not server.router.sent
-    server.router.resume()
-    server.settle()
-    assert len(server.router.sent) == 6
+# what it says of itself
 
 
 def test_the_scoreboard(server: Server) -> None:

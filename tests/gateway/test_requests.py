@@ -1,215 +1,225 @@
-"""Requests of one connection, in process: a socket pair, no fork, a router that only takes."""
+"""Requests of a connection: how their bytes are read, and which of them are answered how."""
 
-import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import pytest
 
-from encke.gateway.connections import Connections
-from encke.gateway.life import ENDING, FREE, LINGERING, LOGGING_IN
-from encke.gateway.poller import MAX_READY
-from encke.gateway.port import Sender
-from encke.gateway.requests import Requests
-from encke.gateway.senders import Desk
-from encke.gateway.streams import Streams
+from encke.gateway.exchange import MAX_PIPELINED
+from encke.gateway.life import ENDING, LEAVING, LINGERING, LOGGING_IN
 from encke.settings import Settings
-from encke.wire.message import SEND, Messages, Order
+from encke.wire.response import CONTINUE, problem
 
+from .harness import Client, Server, get, post, running
 
-class Router:
-    """Takes everything and says nothing (port.Router)."""
-
-    available = True
-    users = 0
-    counts: Mapping[int, int] = {}
-
-    def __init__(self) -> None:
-        self.full = False
-        self.under_way = 0
-        self.sent: list[Sender] = []
-
-    def login(self, handle: int, id: bytes) -> None:
-        pass
-
-    def logout(self, handle: int) -> None:
-        pass
-
-    def send(self, sender: Sender, messages: Messages, order: Order = SEND) -> None:
-        self.sent.append(sender)
-
-    def flush(self) -> None:
-        pass
-
-    def tick(self) -> None:
-        pass
-
-
-class Gateway:
-    """One connection, and all that serves it; `client` is its other end."""
-
-    def __init__(self) -> None:
-        self.router = Router()
-        self.connections = Connections(Settings(), 1, self.router)
-        streams = Streams(self.connections)
-        self.desk = Desk(self.connections, streams)
-        self.requests = Requests(self.connections, streams, self.desk)
-        ours, self.client = socket.socketpair()
-        ours.setblocking(False)
-        self.client.setblocking(False)
-        self.fd = ours.detach()
-        self.connections.take(self.fd)
-
-    @property
-    def state(self) -> int:
-        return self.connections.columns.state[self.fd]
-
-    def ready(self) -> list[int]:
-        """Who the poller says is ready."""
-        poller = self.connections.poller
-        return [fd for fd, _ in (*poller.poll(0, MAX_READY), *poller.deferred_ready(1))]
-
-    def turn(self) -> None:
-        """Read from whoever is ready, give the answers, write."""
-        for fd in self.ready():
-            self.requests.readable(fd)
-        self.desk.answer()
-        self.connections.outbox.flush()
-
-    def close(self) -> None:
-        self.connections.close(self.fd)
-        self.client.close()
+SHORT = post(b"/send/1", b"x")
 
 
 @pytest.fixture
-def gateway() -> Iterator[Gateway]:
-    gateway = Gateway()
-    yield gateway
-    gateway.close()
+def server() -> Iterator[Server]:
+    with running() as server:
+        yield server
 
 
-def test_who_lingers_keeps_nobody_awake(gateway: Gateway) -> None:
+@pytest.fixture
+def client(server: Server) -> Client:
+    return server.connect()
+
+
+def test_who_lingers_keeps_nobody_awake(server: Server, client: Client) -> None:
     """What still comes after the last answer is dropped, also while the router takes no more: it
     isn't reported turn after turn."""
-    gateway.client.send(b"nonsense\r\n\r\n")
-    gateway.turn()
-    assert gateway.state == LINGERING
-    gateway.router.full = True
-    gateway.client.send(b"and more of it")
-    gateway.turn()
-    assert gateway.state == LINGERING
-    assert gateway.ready() == []
+    client.say(b"nonsense\r\n\r\n")
+    assert server.state(client) == LINGERING
+    server.router.full = True
+    client.say(b"and more of it")
+    assert server.state(client) == LINGERING
+    assert not server.reactor.turn()
 
 
-def test_who_is_ahead_of_the_router_is_not_read_from(gateway: Gateway) -> None:
-    """While the router is full, what senders send waits in the kernel."""
-    gateway.router.full = True
-    gateway.client.send(b"POST /send/1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx")
-    gateway.turn()
-    assert gateway.ready() == []
-    assert not gateway.router.sent
-    gateway.router.full = False
-    gateway.connections.release(gateway.fd)
-    gateway.turn()
-    assert len(gateway.router.sent) == 1
+def test_who_is_ahead_of_the_router_is_not_read_from(server: Server, client: Client) -> None:
+    """While the router is full, what senders send waits in the kernel; then nothing is missing."""
+    server.router.full = True
+    client.say(SHORT + SHORT)
+    assert not server.reactor.turn()
+    assert not server.router.sent
+    server.router.resume()
+    server.settle()
+    assert len(server.router.sent) == 2
 
 
-def test_the_client_of_a_refused_body_is_told_at_once(gateway: Gateway) -> None:
+def test_who_is_owed_very_much_is_not_read_from(server: Server, client: Client) -> None:
+    """So many answers may be owed; for the rest there's room when some have been given."""
+    for _ in range(MAX_PIPELINED + 50):
+        client.say(SHORT)
+    assert len(server.router.sent) == MAX_PIPELINED
+    server.router.answer()
+    server.settle()
+    assert len(server.router.sent) == MAX_PIPELINED + 49
+    while server.router.sent:
+        server.router.answer()
+        server.settle()
+    client.take_all()
+    assert [it.status for it in client.answers] == [200] * (MAX_PIPELINED + 50)
+
+
+def test_who_takes_no_answers_is_not_read_from(server: Server, client: Client) -> None:
+    """Until they do: what waits for a sender is bounded by what was read."""
+    for _ in range(200):
+        client.say(SHORT)
+        while server.router.sent:
+            server.router.answer()
+    waiting = server.connections.outbox.tail_bytes
+    assert 0 < waiting < 1000
+    client.take_all()
+    while server.router.sent:
+        server.router.answer()
+        client.take_all()
+    assert [it.status for it in client.answers] == [200] * 200
+
+
+def test_a_body_is_asked_for_where_it_is_awaited(server: Server, client: Client) -> None:
+    """Who expects to be told so is, once the head is taken; not if it's refused."""
+    data = post(b"/send/a", b"12345", b"Expect: 100-continue\r\n")
+    client.say(data[:-5])
+    assert client.take_all() == CONTINUE
+    client.say(data[-5:])
+    ((_, messages, _),) = server.router.sent
+    assert messages.data == [b"12345"]
+    for refused, status in (
+        (data.replace(b"/send/a", b"/nowhere"), b"404"),
+        (data.replace(b"100-continue", b"tea"), b"417"),
+    ):
+        other = server.connect()
+        other.say(refused[:-5])
+        assert other.take_all().startswith(b"HTTP/1.1 " + status)
+
+
+@pytest.mark.parametrize("last", [b"Connection: close\r\n", b"1.0"])
+def test_the_last_request_says_so(server: Server, client: Client, last: bytes) -> None:
+    """Its answer says so too; what stands behind it isn't looked at."""
+    data = post(b"/send/1", b"x", b"" if last == b"1.0" else last)
+    if last == b"1.0":
+        data = data.replace(b"HTTP/1.1", b"HTTP/1.0")
+    client.say(SHORT + data + SHORT)
+    assert len(server.router.sent) == 2
+    server.router.answer()
+    server.router.answer()
+    first, second = client.take_all().split(b"HTTP/1.1 200 OK\r\n")[1:]
+    assert (b"Connection: close" in first, b"Connection: close" in second) == (False, True)
+    assert client.ended
+
+
+def test_the_client_of_a_refused_body_is_told_at_once(server: Server, client: Client) -> None:
     """Nobody waits for the rest of a body that isn't wanted."""
-    gateway.client.send(b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\nx")
-    gateway.requests.readable(gateway.fd)
-    assert gateway.state == ENDING
-    gateway.turn()
-    assert gateway.client.recv(4096).startswith(b"HTTP/1.1 404 ")
+    client.say(post(b"/nowhere", b"12345")[:-1])
+    assert server.state(client) in (ENDING, LEAVING, LINGERING)
+    client.take_all()
+    assert [it.status for it in client.answers] == [404]
+    assert client.ended
 
 
-def test_refusals_that_differ_are_not_kept(gateway: Gateway) -> None:
-    """Of what is refused, only what is the same for very many is kept: it can't grow with what
-    strangers write."""
-    for length in range(200, 250):
-        id = b"x" * length
-        gateway.client.send(b"GET /test/%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % id)
-        gateway.turn()
-        assert b"has %d characters" % length in gateway.client.recv(4096)
-    assert len(gateway.desk.answers._refusals) <= 1
+def test_refusals_that_differ_are_not_kept(
+    server: Server, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what is refused, only what is the same for very many is kept, and made once: it can't grow
+    with what strangers write."""
+    made: list[bytes] = []
+
+    def remember(*what: object, **more: object) -> bytes:
+        made.append(problem(*what, **more))  # type: ignore[arg-type]
+        return made[-1]
+
+    monkeypatch.setattr("encke.gateway.answers.problem", remember)
+    for length in [*range(200, 250), *range(200, 250)]:
+        client.say(get(b"/test/" + b"x" * length))
+        assert b"has %d characters" % length in client.take_all()
+    assert len(made) == 100
+    for _ in range(10):
+        client.say(SHORT)
+        server.router.fail()
+        client.take_all()
+    assert [it.status for it in client.answers] == [400] * 100 + [503] * 10
+    assert len(made) == 101
 
 
-def test_who_ends_in_the_middle_of_a_body_is_told_of_what_came_before(gateway: Gateway) -> None:
+def test_who_ends_in_the_middle_of_a_body_is_told_of_what_came_before(
+    server: Server, client: Client
+) -> None:
     """A request that was cut off isn't answered; the whole ones before it are."""
-    head = b"POST /send/1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\n"
-    gateway.client.send(head + b"full" + head + b"ha")
-    gateway.turn()
-    gateway.client.shutdown(socket.SHUT_WR)
-    gateway.turn()
-    (sender,) = gateway.router.sent
+    client.say(SHORT + SHORT[:-1])
+    client.end_writing()
+    server.settle()
+    ((sender, _, _),) = server.router.sent
     sender.settled(1, 5)
-    gateway.turn()
-    assert gateway.client.recv(4096).endswith(b'{"delivered": 5}')
-    gateway.turn()
-    assert gateway.client.recv(4096) == b""
-    assert gateway.state == FREE
+    assert client.take_all().endswith(b'{"delivered": 5}')
+    assert client.ended
+    assert server.rows == {}
 
 
 @pytest.mark.parametrize("failed", [False, True])
-def test_lines_of_a_body_that_was_cut_off_have_no_answer(gateway: Gateway, failed: bool) -> None:
-    """What becomes of them, in the same turn too, is told nobody; the connection ends."""
-    line = b'{"id":"1","data":"x"}\n'
-    gateway.client.send(
-        b"POST /send HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n" + line
-    )
-    gateway.turn()
-    gateway.client.shutdown(socket.SHUT_WR)
-    gateway.requests.readable(gateway.fd)
-    (sender,) = gateway.router.sent
-    if failed:
-        sender.failed(1)
-    else:
-        sender.settled(1, 1)
-    gateway.turn()
-    assert gateway.client.recv(4096) == b""
+def test_lines_of_a_body_that_was_cut_off_have_no_answer(
+    server: Server, client: Client, monkeypatch: pytest.MonkeyPatch, failed: bool
+) -> None:
+    """What becomes of them is told nobody, also if it's known in the same turn, because of what
+    somebody else sends; the connection ends."""
+    line = b'{"id": "1", "data": "x"}\n'
+    data = post(b"/send", line + line)
+    client.say(data[:-1])
+    other = server.connect()
+    other.say(data[: -len(line)])
+    ((sender, _, _), _) = server.router.sent
+
+    def settle(*_: object) -> None:
+        if failed:
+            sender.failed(1)
+        else:
+            sender.settled(1, 1)
+
+    monkeypatch.setattr(server.router, "send", settle)
+    client.end_writing()
+    other.say(line)
+    assert client.take_all() == b""
+    assert client.ended
 
 
 @pytest.mark.parametrize("pieces", [1, 3])
-def test_hostile_senders_keep_nobody_from_asking(gateway: Gateway, pieces: int) -> None:
+def test_hostile_senders_keep_nobody_from_asking(
+    server: Server, client: Client, pieces: int
+) -> None:
     """While the router is full a stream is opened all the same, however its head is cut."""
-    gateway.router.full = True
-    head = b"GET /test/1 HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 6000 + b"\r\n\r\n"
-    for piece in range(pieces):
-        size = len(head) // pieces + 1
-        gateway.client.send(head[piece * size : (piece + 1) * size])
-        for _ in range(4):
-            gateway.turn()
-    assert gateway.state == LOGGING_IN
+    server.router.full = True
+    head = get(b"/test/1").replace(b"Host", b"X: " + b"x" * 6000 + b"\r\nHost")
+    size = len(head) // pieces + 1
+    for at in range(0, len(head), size):
+        client.say(head[at : at + size])
+    assert server.state(client) == LOGGING_IN
 
 
-def test_hostile_messages_behind_a_question_wait(gateway: Gateway) -> None:
+def test_hostile_messages_behind_a_question_wait(server: Server, client: Client) -> None:
     """Few of them are taken with it while the router is full."""
-    gateway.router.full = True
-    message = b"POST /send/1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx"
-    gateway.client.send(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n" + message * 1000)
-    for _ in range(8):
-        gateway.turn()
-    assert len(gateway.router.sent) < 100
-    assert gateway.ready() == []
+    server.router.full = True
+    client.say(get(b"/nothing") + SHORT * 1000)
+    assert len(server.router.sent) < 100
+    assert not server.reactor.turn()
 
 
-@pytest.mark.parametrize("more", [b"", b"GET /test/1 HTTP/1.1\r\nHost: localhost\r\n\r\n"])
-def test_hostile_silence_of_the_router_has_an_end(gateway: Gateway, more: bytes) -> None:
+@pytest.mark.parametrize("more", [b"", get(b"/test/1")])
+def test_hostile_silence_of_the_router_has_an_end(more: bytes) -> None:
     """What is owed for too long is answered: it isn't known; what comes later changes nothing."""
-    message = b"POST /send/1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx"
-    gateway.client.send(message + message + more)
-    gateway.turn()
-    first, second = gateway.router.sent
-    first.settled(1, 1)
-    gateway.turn()
-    assert gateway.client.recv(4096).endswith(b'{"delivered": 1}')
-    connections = gateway.connections
-    connections.now += connections.patience[gateway.state] + 1
-    assert 0 < connections.columns.deadline[gateway.fd] <= connections.now
-    gateway.requests.expired(gateway.fd)
-    gateway.turn()
-    said = gateway.client.recv(4096)
-    assert said.startswith(b"HTTP/1.1 503 ")
-    assert b"--answer-timeout" in said
-    second.settled(1, 1)
-    gateway.turn()
-    assert gateway.client.recv(4096) == b""
+    with running(Settings(answer_timeout=5)) as server:
+        client = server.connect()
+        client.say(SHORT + SHORT + more)
+        first, second = server.router.sent
+        server.router.sent.clear()
+        first.sender.settled(1, 1)
+        assert client.take_all().endswith(b'{"delivered": 1}')
+        server.tick(4 * 5 - 1)
+        assert client.take_all() == b""
+        server.tick(4 + 2)
+        said = client.take_all()
+        assert said.startswith(b"HTTP/1.1 503 ")
+        assert b"--answer-timeout" in said
+        second.sender.settled(1, 1)
+        assert client.take_all() == b""
+        assert client.ended
+        assert server.router.asked == []
