@@ -85,7 +85,7 @@ def test_not_writable(tmp_path: Path) -> None:
     finally:
         shutil.rmtree(data)
     assert said.startswith("StoreError"), said
-    assert "let the user that Encke runs as" in said
+    assert "the user that Encke runs as" in said
 
 
 def test_a_full_disk(tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
-from encke.friends.directories import open_directory, open_store
+from encke.friends.directories import open_directory
 from encke.friends.directory import Directory, Lookup
+from encke.friends.opening import open_store
 from encke.friends.store import Page, Pair
 from encke.reactor.loop import Reactor
 

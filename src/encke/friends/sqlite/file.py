@@ -7,6 +7,7 @@
 
 Invariants:
 - Readers don't wait for writers, nor these for them: the file is in WAL mode.
+- It isn't mapped into memory: who reads a page that was cut off from a mapped file dies of it.
 - A file of a newer Encke isn't touched.
 
 An id comes out of it as it travels: SQLite gives a number's digits, a text's bytes, and the
@@ -16,7 +17,7 @@ which takes half of the time of a statement each.
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +26,7 @@ import msgspec
 from ...errors import StoreError
 from ..store import Page
 from .keys import FIRST, Key, key, keys
+from .names import Names, alone, look, take_away, write_down
 
 FILE = "friends.sqlite"
 
@@ -82,20 +84,47 @@ _WHAT_TO_DO = {
 }
 
 
-def connect(file: Path, *, create: bool, patience: float) -> sqlite3.Connection:
+def connect(file: Path, *, write: bool, patience: float) -> sqlite3.Connection:
     """A connection to `file` that waits `patience` seconds for other writers.
 
-    One thread at a time may use it, whichever. A file that is not to be created must exist.
+    One thread at a time may use it, whichever. Who writes creates the file; who only reads leaves
+    the log alone when it closes, whoever has its name by then.
     """
     database = sqlite3.connect(
-        f"{file.absolute().as_uri()}?mode={'rwc' if create else 'rw'}",
+        f"{file.absolute().as_uri()}?mode={'rwc' if write else 'ro'}",
         uri=True,
         timeout=patience,
         isolation_level=None,
         check_same_thread=False,
     )
     database.text_factory = bytes
+    database.execute("PRAGMA mmap_size = 0")  # SQLite may have been built with another default
     return database
+
+
+def opened(
+    file: Path, prepare: Callable[[sqlite3.Connection], None], *, write: bool, patience: float
+) -> tuple[sqlite3.Connection, Names]:
+    """A connection to `file`, which `prepare` has used, and the files that it's to.
+
+    What `prepare` raises comes through.
+    """
+    with alone(file, patience):
+        while True:
+            take_away(file)
+            before = look(file).database
+            database = connect(file, write=write, patience=patience)
+            try:
+                prepare(database)
+            except BaseException:
+                database.close()
+                raise
+            names = look(file)
+            if before in (None, names.database):
+                write_down(file, names)
+                return database, names
+            database.close()
+            write_down(file, Names(before, names.log, names.index))  # the name was given away
 
 
 def version_of(database: sqlite3.Connection, file: Path) -> int:
@@ -168,7 +197,7 @@ def explained(file: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        code = _code_of(error)
         if code == sqlite3.SQLITE_CANTOPEN and not file.exists():
             todo = f"There is none: make {file.parent} a directory that can be written to."
         else:
@@ -179,3 +208,12 @@ def explained(file: Path) -> Iterator[None]:
             f"{error.filename or file}: {error.strerror}. Make {file.parent} a directory that the "
             "user that Encke runs as may write to, or name another one with --data."
         ) from error
+
+
+def is_damaged(error: StoreError) -> bool:
+    """Whether the file isn't what it was, or should be."""
+    return _code_of(error.__cause__) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _code_of(error: BaseException | None) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF

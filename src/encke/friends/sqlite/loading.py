@@ -15,7 +15,7 @@ each goes to its place, and slices are small, so that other writers needn't wait
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
@@ -50,10 +50,14 @@ _MERGE = """
 def load(
     file: Path,
     database: sqlite3.Connection,
+    unchanged: Callable[[], object],
     pairs: Iterable[Pair],
     progress: Progress,
 ) -> int:
-    """See Store.load; what goes wrong in `pairs` comes through as it is."""
+    """See Store.load; what goes wrong in `pairs` comes through as it is.
+
+    `unchanged` raises StoreError if `database` isn't `file` any more: then nothing is told safe.
+    """
     taken = added = 0
     source = iter(pairs)
     with _collecting(file, database):
@@ -71,6 +75,7 @@ def load(
             with explained(file):
                 database.execute("COMMIT")
                 added += _merge(database)
+                unchanged()
             taken += fresh
             progress(taken, taken)
             if fresh < size:
