@@ -137,11 +137,11 @@ async def _play(script: Script, port: int, outcome: Outcome) -> None:
 
 
 async def _send(connection: socket.socket, script: Script, outcome: Outcome) -> None:
-    loop, data = asyncio.get_running_loop(), script.first
-    while data:
-        await loop.sock_sendall(connection, data)
-        outcome.sent += len(data)
-        data = script.again
+    loop, rest = asyncio.get_running_loop(), memoryview(script.first)
+    while rest:
+        await loop.sock_sendall(connection, piece := rest[:PIECE])
+        outcome.sent += len(piece)
+        rest = rest[PIECE:] or memoryview(script.again)
         await asyncio.sleep(0)  # others too
 
 
