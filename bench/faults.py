@@ -72,12 +72,13 @@ ALL = 1_000_000
 class Options(options.Options, frozen=True, kw_only=True):
     """Of `faults`."""
 
-    QUICK: ClassVar = {"times": 1, "hang": 1.0, "users": 50}
+    QUICK: ClassVar = {"times": 1, "hang": 8.0, "hang_timeout": 2.0, "users": 50}
 
     faults: Annotated[str, Meta(description="Some of them, commas between.")] = ",".join(FAULTS)
     processes: Annotated[str, Meta(description="The same.")] = ",".join(PROCESSES)
     times: Annotated[int, Meta(ge=1, description="How often each process meets each fault.")] = 20
     hang: Annotated[float, Meta(ge=0.1, description="Seconds of a hang that nobody ends.")] = 30.0
+    hang_timeout: Annotated[float, Meta(ge=1, description="--hang-timeout of the server.")] = 8.0
     users: Annotated[int, Meta(ge=1, description="Users who listen.")] = 200
 
 
@@ -159,9 +160,9 @@ class Node(Encke):
 class Scene:
     """A node that meets one kind of fault, on a disk of its own if that's to be full."""
 
-    def __init__(self, fault: str, hang: float, place: Path, stack: ExitStack) -> None:
+    def __init__(self, fault: str, options: Options, place: Path, stack: ExitStack) -> None:
         self.fault = fault
-        self._hang = hang
+        self._hang = options.hang
         self._fans: set[str] = set()  # whose subscriptions were acknowledged
         self._disk = place
         self._through: Sequence[str] = unprivileged() if fault == "fork" else ()
@@ -174,7 +175,8 @@ class Scene:
         os.mkfifo(fifo := place.with_suffix(".log"))
         self._log = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
         stack.callback(os.close, self._log)
-        self._flags = ("--gateways", str(GATEWAYS), "--data", str(place))
+        self._flags = ["--gateways", str(GATEWAYS), "--data", str(place)]
+        self._flags += ["--hang-timeout", str(options.hang_timeout)]
         self._listen = f"127.0.0.1:{free_ports(1)[0]}"
         self._start()
         stack.callback(lambda: self.node.stop())  # noqa: PLW0108  (not the first one)
@@ -275,7 +277,7 @@ def run(options: Options, course: Course) -> Report:
         if course.left_out(fault, _missing(fault)):
             continue
         with ExitStack() as stack:
-            scene = Scene(fault, options.hang, course.place(fault), stack)
+            scene = Scene(fault, options, course.place(fault), stack)
             for process in processes:
                 what = f"{fault} {process}"
                 none = "nobody forks it" if what == "fork supervisor" else None
@@ -286,10 +288,10 @@ def run(options: Options, course: Course) -> Report:
                         course.done(f"{what}: {error}")
     columns: dict[str, Callable[[Met], Cell]] = {
         "": lambda it: f"{it.fault} {it.process}",
-        "messages": lambda it: it.messages,
+        "sent": lambda it: it.messages,
         "unsure": lambda it: it.unsure,
         "lost": lambda it: it.wrong["lost"],
-        "doubled": lambda it: it.wrong["doubled"],
+        "twice": lambda it: it.wrong["doubled"],
         "misled": lambda it: it.wrong["misled"],
         "other": lambda it: it.wrong["reordered"] + it.wrong["denied"],
         "closed": lambda it: it.closed,

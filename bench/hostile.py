@@ -36,6 +36,9 @@ SLOWER = 2.0
 LOOK = 0.25
 """Seconds between two looks at memory."""
 
+WAITING = ("window", "window", "bodies_total", "queue_total")
+"""Settings: what may wait in a gateway. What is under way to the router is there and here."""
+
 NOISE = 8 * 1024 * 1024
 """Bytes that a process may take more than its limits say: what Python keeps to itself."""
 
@@ -178,16 +181,17 @@ def _measured(kind: str, options: Options, course: Course) -> Found:
 
 
 def _allowed(gateways: int, hostile: int) -> tuple[int, int]:
-    """What hostile clients may add to the node's memory, and to the kernel's.
+    """What hostile clients may add to the node's memory, and to the kernel's, bytes.
 
-    Of each gateway what its settings allow to wait: --window, there and in the router, ...
-    Of each client's connection in the kernel --send-buffer (it makes twice as much of it), a
-    receive buffer (net.ipv4.tcp_rmem), and the two of the client's own end.
+    To the node's what the settings in `WAITING` let wait in each gateway, and `NOISE` a process. To
+    the kernel's what each connection may have: --send-buffer (of which it makes twice as much), a
+    receive buffer (net.ipv4.tcp_rmem), and the two of the client's own end; and `NOISE`.
     """
-    settings = Settings()
+    settings = msgspec.structs.asdict(Settings())
+    waiting = gateways * sum(settings.get(name, 0) for name in WAITING)
     received = int(Path("/proc/sys/net/ipv4/tcp_rmem").read_text().split()[1])
-    node = gateways * 2 * settings.window + (gateways + 3) * NOISE
-    return node, hostile * (2 * settings.send_buffer + received + 4 * BUFFER) + NOISE
+    connection = 2 * settings["send_buffer"] + received + 4 * BUFFER
+    return waiting + (gateways + 3) * NOISE, hostile * connection + NOISE
 
 
 def _sections(results: Results, options: Options) -> list[Section]:

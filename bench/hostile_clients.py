@@ -7,14 +7,13 @@ It runs at idle priority: the attack shall bother the server, not the good clien
 machine. Its own ends of the connections have small buffers, since the kernel's memory is measured.
 """
 
+import asyncio
+import contextlib
 import os
 import resource
-import select
 import socket
 import sys
-import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -61,7 +60,7 @@ def _unread(protocol: str, message: bytes, count: int) -> list[Script]:
     users = [f"unread{it}" for it in range(-(-count // EACH))]
     gets = [request("GET", f"/{protocol}/{users[it // EACH]}") for it in range(count)]
     sends = b"".join(post(f"/send/{it}", message) for it in users)
-    return [*(Script(it, reads=False) for it in gets), Script(b"", sends)]
+    return [*(Script(it, reads=False) for it in gets), Script(sends, sends)]
 
 
 def _junk(number: int) -> Script:
@@ -117,83 +116,54 @@ class Outcome(msgspec.Struct):
     """How many, by status."""
 
 
-class _Client:
-    def __init__(self, script: Script, port: int) -> None:
-        self.script = script
-        self.born = time.monotonic()
-        self.socket = socket.socket()
-        self.socket.setblocking(False)
-        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-            self.socket.setsockopt(socket.SOL_SOCKET, option, BUFFER)
-        self.socket.connect_ex(("127.0.0.1", port))
-        self.rest = memoryview(script.first or script.again)
+async def _play(script: Script, port: int, outcome: Outcome) -> None:
+    """Be one of them, again and again."""
+    loop = asyncio.get_running_loop()
+    while True:
+        outcome.opened += 1
+        with contextlib.suppress(OSError, TimeoutError, EOFError), socket.socket() as connection:
+            connection.setblocking(False)
+            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                connection.setsockopt(socket.SOL_SOCKET, option, BUFFER)
+            await loop.sock_connect(connection, ("127.0.0.1", port))
+            reading = loop.create_task(_read(connection, script, outcome))
+            try:
+                await _send(connection, script, outcome)
+                await reading
+            finally:
+                reading.cancel()
+        outcome.gone += 1
+        await asyncio.sleep(PAUSE)
 
-    @property
-    def interest(self) -> int:
-        return (select.EPOLLIN if self.script.reads else 0) | (select.EPOLLOUT if self.rest else 0)
+
+async def _send(connection: socket.socket, script: Script, outcome: Outcome) -> None:
+    loop, rest = asyncio.get_running_loop(), memoryview(script.first)
+    while rest:
+        await loop.sock_sendall(connection, piece := rest[:PIECE])
+        outcome.sent += len(piece)
+        rest = rest[PIECE:] or memoryview(script.again)
+        await asyncio.sleep(0)  # others too
 
 
-class Attack:
-    """All of them."""
+async def _read(connection: socket.socket, script: Script, outcome: Outcome) -> None:
+    if not script.reads:
+        await asyncio.sleep(STAY)
+    while script.reads and (data := await asyncio.get_running_loop().sock_recv(connection, PIECE)):
+        if data.startswith(b"HTTP/1.1 "):
+            status = data[9:12].decode()
+            outcome.answers[status] = outcome.answers.get(status, 0) + 1
+    connection.shutdown(socket.SHUT_RDWR)  # who sends ends too
 
-    def __init__(self, plan: Plan) -> None:
-        self._port = plan.port
-        self._poller = select.epoll()
-        self._clients: dict[int, _Client] = {}
-        self._due = deque((0.0, it) for it in plan.scripts)
-        self._outcome = Outcome()
 
-    def run(self) -> Iterator[Outcome]:
-        """Bother the server until there's a line to read; the outcome at first, and then."""
-        self._come()
-        yield self._outcome
-        self._poller.register(0, select.EPOLLIN)
-        while True:
-            for fd, events in self._poller.poll(0.1, 64):
-                if not fd:
-                    yield self._outcome
-                    return
-                if not self._serve(self._clients[fd], events):
-                    self._drop(fd, PAUSE)
-            self._come()
-
-    def _come(self) -> None:
-        now = time.monotonic()
-        while self._due and self._due[0][0] <= now:
-            client = _Client(self._due.popleft()[1], self._port)
-            self._clients[client.socket.fileno()] = client
-            self._poller.register(client.socket, client.interest)
-            self._outcome.opened += 1
-        deaf = [it for it, client in self._clients.items() if not client.script.reads]
-        for fd in deaf:
-            if self._clients[fd].born < now - STAY:
-                self._drop(fd, 0.0)
-
-    def _drop(self, fd: int, pause: float) -> None:
-        client = self._clients.pop(fd)
-        client.socket.close()
-        self._outcome.gone += pause > 0
-        self._due.append((time.monotonic() + pause, client.script))
-
-    def _serve(self, client: _Client, events: int) -> bool:
-        """Whether it's still there."""
-        try:
-            if events & select.EPOLLIN:
-                data = client.socket.recv(PIECE)
-                if data.startswith(b"HTTP/1.1 "):
-                    status, counts = data[9:12].decode(), self._outcome.answers
-                    counts[status] = counts.get(status, 0) + 1
-                return bool(data)
-            sent = client.socket.send(client.rest)
-            self._outcome.sent += sent
-            client.rest = client.rest[sent:] or memoryview(client.script.again)
-            if not client.rest:
-                self._poller.modify(client.socket, client.interest)
-        except BlockingIOError:
-            pass
-        except OSError:
-            return False
-        return True
+async def _bother(plan: Plan) -> None:
+    loop, outcome = asyncio.get_running_loop(), Outcome()
+    them = [loop.create_task(_play(it, plan.port, outcome)) for it in plan.scripts]
+    for read in (lambda: "", sys.stdin.readline):
+        await loop.run_in_executor(None, read)
+        sys.stdout.buffer.write(msgspec.json.encode(outcome) + b"\n")
+        sys.stdout.flush()
+    for one in them:
+        one.cancel()
 
 
 def main() -> None:
@@ -201,9 +171,7 @@ def main() -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    for outcome in Attack(msgspec.json.decode(sys.argv[1], type=Plan)).run():
-        sys.stdout.buffer.write(msgspec.json.encode(outcome) + b"\n")
-        sys.stdout.flush()
+    asyncio.run(_bother(msgspec.json.decode(sys.argv[1], type=Plan)))
 
 
 if __name__ == "__main__":
