@@ -253,7 +253,7 @@ class Server:
         assert streams <= self.router.here.keys()
 
     def end(self) -> None:
-        """All clients go. Nothing of them stays, without that time has to pass."""
+        """All clients go. Nothing of them stays, and no time has to pass for that."""
         for client in self.clients:
             client.close()
         self.settle()

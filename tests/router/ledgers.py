@@ -42,7 +42,7 @@ class Books:
         self._others = None if peers is None else Others(self.hub, peers)
         if peers is not None:
             self.map.changes = {}
-        self.ledger = Ledger(self.hub, expected, self._others, most=most)
+        self.ledger = Ledger(self.hub, expected, self._others, ack_timeout=5.0, most=most)
         self._outgoing: Outgoing = []
 
     def _out(self) -> Outgoing:
