@@ -32,9 +32,9 @@ from ..wire.link import (
     Hello,
     LoggedIn,
     Login,
+    LoginRefused,
     Logout,
     Ready,
-    Refused,
     Result,
     Send,
     Synced,
@@ -219,7 +219,7 @@ class FarRouter:
                     _settle(batch, frame.counts, frame.statuses)
             elif isinstance(frame, LoggedIn):
                 self.holder.logged_in(frame.handles)
-            elif isinstance(frame, Refused):
+            elif isinstance(frame, LoginRefused):
                 self.holder.refused(frame.handles)
             elif isinstance(frame, Ready):
                 self.available = self._ready = True

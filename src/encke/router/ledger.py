@@ -39,9 +39,9 @@ from ..wire.link import (
     Frame,
     LoggedIn,
     Login,
+    LoginRefused,
     Logout,
     Ready,
-    Refused,
     Result,
     Send,
     Synced,
@@ -226,7 +226,7 @@ class Ledger:
         refused = set(self._hub.map.login_many(ids, handles, most))
         if not refused:
             return handles
-        self._links[gateway](Refused(array("Q", refused)))
+        self._links[gateway](LoginRefused(array("Q", refused)))
         return array("Q", [handle for handle in handles if handle not in refused])
 
     def _make_ready(self) -> None:
