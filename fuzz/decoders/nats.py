@@ -16,10 +16,10 @@ def nats_decoder() -> nats.Decoder:
     return nats.Decoder(max_payload=LIMIT // 2, max_line=LIMIT // 2 - 4)
 
 
-def nats_events(pieces: Iterable[bytes]) -> tuple[list[nats.Event], bool]:
+def nats_events(pieces: Iterable[bytes]) -> tuple[list[nats.Operation], bool]:
     """What comes out of `pieces`, and whether it ended in a FrameError."""
     decoder = nats_decoder()
-    events: list[nats.Event] = []
+    events: list[nats.Operation] = []
     try:
         for piece in pieces:
             events += decoder.feed(piece)
@@ -37,7 +37,7 @@ def check_nats(data: bytes) -> Outcome:
         hold(failed or events == whole, f"cut {pieces!r} gives {events!r}, not {whole!r}")
     start = 0
     for event in whole:
-        if isinstance(event, nats.Message):
+        if isinstance(event, nats.NatsMessage):
             start = data.find(nats_message(event), start)
             hold(start >= 0, f"{event!r} was not written")
             start += len(nats_message(event))
@@ -53,13 +53,13 @@ def check_nats(data: bytes) -> Outcome:
     bounded(data, (b"a", b"MSG ", b"MSG a 1 9\r\n", b"PING\r\n", b"MSG a 1 500\r\n"), feed)
     return failed, *(
         (bool(event.reply), bool(event.header), bool(event.payload))
-        if isinstance(event, nats.Message)
+        if isinstance(event, nats.NatsMessage)
         else type(event).__name__
         for event in whole[:8]
     )
 
 
-def nats_message(message: nats.Message) -> bytes:
+def nats_message(message: nats.NatsMessage) -> bytes:
     """`message` from its subject on, as it was written, however its size is."""
     reply = b" " + message.reply if message.reply else b""
     return b"%b %b%b " % (message.subject, message.sid, reply)
@@ -71,7 +71,7 @@ def nats_message(message: nats.Message) -> bytes:
 def check_nodes(data: bytes) -> Outcome:
     """What nodes say: refused, or read as it's written."""
     outcome = []
-    for read in (nodes.heartbeat, nodes.answer):
+    for read in (nodes.heartbeat, nodes.reply):
         try:
             said = read(data)
         except FrameError as error:

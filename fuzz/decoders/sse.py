@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from encke.errors import FrameError
-from encke.wire.sse_reader import Event, SseReader
+from encke.wire.sse_reader import MessageEvent, SseReader
 
 from ..engine import Decoder, Outcome
 from ..promises import LIMIT, bounded, hold, ways
@@ -38,7 +38,7 @@ def check_sse(data: bytes) -> Outcome:
             reader = SseReader(limit=LIMIT)
 
     bounded(data, (b"a", b"data: a\n", b"id: a\n", b"event: a\r", b":"), feed)
-    events = [event for event in whole if isinstance(event, Event)]
+    events = [event for event in whole if isinstance(event, MessageEvent)]
     return (
         failed,
         len(events).bit_length(),

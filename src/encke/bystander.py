@@ -24,7 +24,7 @@ from .cluster.servers import Server, parse
 from .errors import FrameError, Interrupted, SendError, Unreachable
 from .wire import nodes
 from .wire.message import Verb
-from .wire.nodes import Answer, Heartbeat
+from .wire.nodes import Heartbeat, Reply
 from .wire.subjects import Subjects, token
 
 logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of how nats-py ends TLS
@@ -218,7 +218,7 @@ class _Question:
         self._asked = 0.0
         self._changed = asyncio.Event()
         self.there = there
-        self.answers: dict[str, Answer] = {}
+        self.answers: dict[str, Reply] = {}
         self.nobody = False
         """NATS says that no node is there."""
 
@@ -257,7 +257,7 @@ class _Question:
 
     async def _answered(self, reply: Msg) -> None:
         try:
-            answer = nodes.answer(reply.data)
+            answer = nodes.reply(reply.data)
         except FrameError:
             self.nobody = True  # it's NATS itself
         else:

@@ -9,7 +9,7 @@ from encke.cluster.options import NatsOptions
 from encke.cluster.uplink import Uplink
 from encke.reactor.loop import Reactor
 from encke.scoreboard import NatsLink
-from encke.wire.nats import Message
+from encke.wire.nats import NatsMessage
 
 OPTIONS = NatsOptions(name="test", silence=0.9, connect_timeout=2.0, retry_limit=0.4)
 
@@ -22,7 +22,7 @@ class Member:
     ) -> None:
         self.reactor = reactor
         self.subjects = dict.fromkeys(subjects)
-        self.messages: list[Message] = []
+        self.messages: list[NatsMessage] = []
         self.events: list[str] = []
         self.link = Uplink(reactor, options, self)
         if start:
@@ -37,7 +37,7 @@ class Member:
     def linked(self) -> None:
         self.events.append("linked")
 
-    def received(self, messages: list[Message]) -> None:
+    def received(self, messages: list[NatsMessage]) -> None:
         self.messages += messages
 
     def lost(self, reason: str) -> None:

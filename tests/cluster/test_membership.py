@@ -172,12 +172,12 @@ def test_answers_while_interest_is_restored(
         linked = router.peers.linked
 
         def look() -> None:
-            held.append(len(router.peers._answers._held))
+            held.append(len(router.peers._replies._held))
             linked()
 
         router.peers.linked = look  # type: ignore[method-assign]
         run_until(reactor, lambda: bool(answers))
-        assert nodes.answer(answers[0]) == nodes.Answer(router.peers.node, 1)
+        assert nodes.reply(answers[0]) == nodes.Reply(router.peers.node, 1)
         assert held == [1]
 
 

@@ -15,7 +15,7 @@ from encke.cluster import arrivals, complaints, forwarding
 from encke.reactor.loop import Reactor
 from encke.wire import nodes
 from encke.wire.message import Status, Verb
-from encke.wire.nats import Message
+from encke.wire.nats import NatsMessage
 
 from .member import OPTIONS
 from .nats_py import NatsPy
@@ -119,7 +119,7 @@ def test_any_client_asks(shared: NatsServer, node: Joined, peer: NatsPy) -> None
 
     answer = peer.later(ask("encke.user.1"))
     run_until(here.reactor, answer.done)
-    first = nodes.answer(answer.result())
+    first = nodes.reply(answer.result())
     assert (first.node, first.delivered) in {(here.peers.node, 1), (there.peers.node, 2)}
     with pytest.raises(NoRespondersError):
         peer.do(ask("encke.user.2"))
@@ -136,7 +136,7 @@ def test_any_client_asks(shared: NatsServer, node: Joined, peer: NatsPy) -> None
 
     peer.do(ask_all())
     run_until(here.reactor, lambda: len(answers) == 4)
-    decoded = sorted((it.node, it.delivered) for it in map(nodes.answer, answers))
+    decoded = sorted((it.node, it.delivered) for it in map(nodes.reply, answers))
     assert decoded == sorted(
         [(here.peers.node, 0), (here.peers.node, 1), (there.peers.node, 0), (there.peers.node, 2)]
     )
@@ -165,7 +165,7 @@ def test_what_cannot_be_taken(
     peer.do(peer.client.publish(subject, payload))
     answer = peer.later(ask())
     run_until(receiver.reactor, answer.done)
-    assert nodes.answer(answer.result()) == nodes.Answer(receiver.peers.node, 0, why)
+    assert nodes.reply(answer.result()) == nodes.Reply(receiver.peers.node, 0, why)
     assert receiver.came == []
     assert receiver.peers.tally.dropped == 2
     lines = [line for line in capfd.readouterr().err.splitlines() if "messages-dropped" in line]
@@ -205,7 +205,9 @@ ORIGINS = [b"encke.link.0123456789ab.1", b"encke.link.0123456789ab.2"]
 def test_together_or_one_by_one(came: list[tuple[bytes, bytes, bytes]]) -> None:
     """The same is taken of messages that come together as of those that come one by one."""
     messages = [
-        Message(b"encke.publish.1" if b"*" in sid else b"encke.user." + sid, sid, payload, reply)
+        NatsMessage(
+            b"encke.publish.1" if b"*" in sid else b"encke.user." + sid, sid, payload, reply
+        )
         for sid, payload, reply in came
     ]
     reactor = Reactor()

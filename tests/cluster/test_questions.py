@@ -8,7 +8,7 @@ from encke.cluster import members as members_module
 from encke.cluster import questions as questions_module
 from encke.cluster.members import SILENCE, Members
 from encke.cluster.questions import Questions
-from encke.wire.nodes import Answer, Heartbeat
+from encke.wire.nodes import Heartbeat, Reply
 
 TIMEOUT = 10.0
 NODES = ["a" * 12, "b" * 12, "c" * 12]
@@ -59,7 +59,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(number=NUMBER, node=ANYBODY, delivered=st.integers(0, 3))
     def answer(self, number: int, node: str, delivered: int) -> None:
-        self.questions.answer(number, Answer(node, delivered), self.now)
+        self.questions.answer(number, Reply(node, delivered), self.now)
         if number in self.model and node not in self.model[number].done:
             it = self.model[number]
             it.done.add(node)
@@ -68,7 +68,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(number=NUMBER, node=ANYBODY)
     def refuse(self, number: int, node: str) -> None:
-        self.questions.answer(number, Answer(node, 0, "why"), self.now)
+        self.questions.answer(number, Reply(node, 0, "why"), self.now)
         if number in self.model and node not in self.model[number].done:
             self.end(number, None)
 

@@ -15,7 +15,7 @@ from encke.cluster.errors import MessageTooLarge, NotLinked, UplinkFull
 from encke.cluster.uplink import RESTORED_AT_ONCE
 from encke.reactor.loop import Reactor
 from encke.scoreboard import NatsLink
-from encke.wire.nats import Message
+from encke.wire.nats import NatsMessage
 from encke.wire.subjects import Subjects
 
 from .member import Join, Member
@@ -38,7 +38,7 @@ def test_messages_reach_who_subscribed_and_nobody_else(shared: NatsServer, join:
     sender.link.publish([subject] * len(payloads), payloads)
     sender.link.publish([other], [b"end"])
     assert receiver.until_received(len(payloads)) == payloads
-    assert receiver.messages[0] == Message(subject, b"ada@example,org", b"0")
+    assert receiver.messages[0] == NatsMessage(subject, b"ada@example,org", b"0")
     assert stranger.until_received(1) == [b"end"]
     assert sender.messages == []
 

@@ -253,7 +253,7 @@ class Server:
         assert streams <= self.router.here.keys()
 
     def end(self) -> None:
-        """All clients go. Nothing of them stays, without that time has to pass."""
+        """All clients go. Nothing of them stays, and no time has to pass for that."""
         self.router.full = False  # or nobody would look at those who send much
         for client in self.clients:
             client.close()

@@ -6,6 +6,7 @@ freed and taken again within a turn.
 
 import socket
 import tempfile
+import time
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -82,7 +83,7 @@ class LinkMachine(RuleBasedStateMachine):
         self.listener.bind(path)
         self.listener.listen()
         self.reactor = Reactor()
-        self.router = FarRouter(self.reactor, path, GATEWAY, window=1024)
+        self.router = FarRouter(self.reactor, path, GATEWAY, window=1024, patience=20)
         self.rows = self.router.holder = Rows()
         self.sent: list[Frame] = []  # by the router: nobody reads it
         self.link()
@@ -94,9 +95,9 @@ class LinkMachine(RuleBasedStateMachine):
         self.end, _ = self.listener.accept()
         self.end.setblocking(False)
         self.reader = FrameReader()
-        self.map = (hub := Hub()).map
+        self.map = (hub := Hub(time.monotonic)).map
         self.map.changes = {}
-        self.ledger = Ledger(hub, others=Others(hub, NoPeers()))
+        self.ledger = Ledger(hub, others=Others(hub, NoPeers()), ack_timeout=5.0)
         self.ledger.linked(GATEWAY, self.sent.append)
         self.interest: set[bytes] = set()
         self.turn()

@@ -166,7 +166,7 @@ def test_all_connections_of_a_user(make: Make) -> None:
 
 
 def test_what_was_missed_is_not_counted(make: Make) -> None:
-    """Connections that have gone, without that the router has heard of it: sent or published."""
+    """Connections that have gone, of which the router hasn't heard: sent or published."""
     house, sent, published = make(), Sender(1), Sender(2)
     here = [house.login(b"ben", slot) for slot in range(3)]
     cid = house.login(b"cid", 9)

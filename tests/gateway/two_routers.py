@@ -106,7 +106,7 @@ class House:
             self.process = RouterProcess(
                 settings, self.reactor, self.listener, board, board.row(ROUTER), ()
             )
-            far_router = FarRouter(self.reactor, path, GATEWAY, window)
+            far_router = FarRouter(self.reactor, path, GATEWAY, window, patience=20)
             far_router.holder = self
             self.router = far_router
         else:
@@ -115,7 +115,7 @@ class House:
             self.router = near_router
         self.here: dict[int, bytes] = {}
         self.missing: set[int] = set()
-        """Handles that are gone, without that the router has heard of it."""
+        """Handles that are gone, of which the router hasn't heard."""
         self.reached: list[int] = []
         self.turned_away: list[int] = []
         self.got: dict[int, list[bytes]] = defaultdict(list)

@@ -1,5 +1,6 @@
 """The hub: by turns of origins, within its bounds, and each Sent concluded once."""
 
+import time
 from array import array
 from collections.abc import Hashable
 
@@ -36,7 +37,7 @@ def out(hub: Hub) -> list[Delivery]:
 @pytest.fixture
 def hub() -> Hub:
     """One in which `many` has a slice of connections on A, `ben` one on A and one on B."""
-    hub = Hub(under_way=2 * SLICE)
+    hub = Hub(time.monotonic, under_way=2 * SLICE)
     for slot in range(SLICE + 1):
         hub.map.login(b"many", handle(A, 0, slot))
     hub.map.login(b"ben", handle(A, 0, SLICE + 1))
@@ -124,7 +125,7 @@ def test_a_dead_origin(hub: Hub) -> None:
 def test_an_empty_id_is_nobodys(hub: Hub) -> None:
     """It's not published, and holds nothing up."""
     told = []
-    hub = Hub(publishing=lambda: told.append(hub.busy_publishing))
+    hub = Hub(time.monotonic, publishing=lambda: told.append(hub.busy_publishing))
     it = sent(A, 2)
     hub.publish(it, Messages([b"", b"ada"], [b"1", b"2"]), [1, 1])
     assert told == [True]

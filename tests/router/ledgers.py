@@ -6,7 +6,7 @@ from functools import partial
 
 from encke.hub.hub import Hub
 from encke.router.ledger import Ledger
-from encke.router.others import Others, Peers
+from encke.router.others import OtherNodes, Others
 from encke.wire.link import Frame, Hello, Send
 from encke.wire.message import Messages, Order, Status, Verb
 
@@ -33,7 +33,7 @@ class Books:
     def __init__(
         self,
         expected: Collection[int] = (),
-        peers: Peers | None = None,
+        peers: OtherNodes | None = None,
         clock: Callable[[], float] = lambda: 0.0,
         most: int = 0,
     ) -> None:
@@ -42,7 +42,7 @@ class Books:
         self._others = None if peers is None else Others(self.hub, peers)
         if peers is not None:
             self.map.changes = {}
-        self.ledger = Ledger(self.hub, expected, self._others, most=most)
+        self.ledger = Ledger(self.hub, expected, self._others, ack_timeout=5.0, most=most)
         self._outgoing: Outgoing = []
 
     def _out(self) -> Outgoing:

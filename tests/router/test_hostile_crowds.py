@@ -3,7 +3,7 @@
 from array import array
 
 from encke.ids import handle
-from encke.wire.link import Hello, LoggedIn, Login, Refused, Synced
+from encke.wire.link import Hello, LoggedIn, Login, LoginRefused, Synced
 
 from .ledgers import Books
 
@@ -23,7 +23,7 @@ def test_who_was_a_stream_before_stays_one() -> None:
     assert books.received(A, Login(old, [b"ben"] * 3)) == [(A, LoggedIn(old))]
     books.received(A, Synced())
     assert books.received(A, Login(some(A, 4, 5), [b"ben", b"cid"])) == [
-        (A, Refused(some(A, 4))),
+        (A, LoginRefused(some(A, 4))),
         (A, LoggedIn(some(A, 5))),
     ]
     old = some(B, 1)
@@ -41,7 +41,7 @@ def test_the_limit_is_of_all_gateways_together() -> None:
     books.received(A, Login(some(A, 1), [b"ben"]))
     books.received(B, Login(some(B, 1), [b"ben"]))
     assert books.received(A, Login(some(A, 2), [b"ben"])) == [
-        (A, Refused(some(A, 2))),
+        (A, LoginRefused(some(A, 2))),
         (A, LoggedIn(some(A))),
     ]
     again = books.received(A, Login(some(A, 1), [b"ben"]))  # said twice

@@ -20,9 +20,9 @@ from encke.wire.link import (
     Hello,
     LoggedIn,
     Login,
+    LoginRefused,
     Logout,
     Ready,
-    Refused,
     Result,
     SeenNodes,
     Send,
@@ -113,7 +113,7 @@ FRAMES: st.SearchStrategy[Frame] = st.one_of(
     st.builds(Ack, U32, COUNTS.filter(lambda missed: len(missed) % 2 == 0)),
     st.just(Ready()),
     st.builds(LoggedIn, HANDLES),
-    st.builds(Refused, HANDLES),
+    st.builds(LoginRefused, HANDLES),
     delivers(),
     results(),
     st.just(AskNodes()),
@@ -141,7 +141,7 @@ def test_any_split_of_many_frames(frames: list[Frame], places: list[int]) -> Non
 def test_every_kind_is_covered() -> None:
     """The frames above are all there are."""
     covered = {Hello, Login, Logout, Synced, Send, Ack, Ready, LoggedIn, Deliver, Result}
-    covered |= {AskNodes, SeenNodes, Alive, Refused}
+    covered |= {AskNodes, SeenNodes, Alive, LoginRefused}
     assert covered == set(Frame.__args__)
     assert len(covered) == len(link._DECODERS)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from encke.errors import FrameError
 from encke.wire import nats
-from encke.wire.nats import Connect, Decoder, Err, Event, Info, Message, Ok, Ping, Pong
+from encke.wire.nats import Connect, Decoder, Err, Info, NatsMessage, Ok, Operation, Ping, Pong
 
 from .ways import PLACES, Feed, bytewise, cut, fed, three_ways
 
@@ -22,11 +22,11 @@ def worthwhile(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-def make() -> Feed[Event]:
+def make() -> Feed[Operation]:
     return Decoder().feed
 
 
-def small() -> Feed[Event]:
+def small() -> Feed[Operation]:
     return Decoder(max_payload=100, max_line=200).feed
 
 
@@ -40,7 +40,7 @@ SOME_FIELDS = FIELDS | USUAL_FIELDS | NUMBERS
 PAYLOADS = st.binary(max_size=60) | st.sampled_from([b"", b"\r\n", b"MSG a 1 5\r\n", b"\0" * 9])
 
 MESSAGES = st.builds(
-    Message,
+    NatsMessage,
     SOME_FIELDS,
     SOME_FIELDS,
     PAYLOADS,
@@ -61,7 +61,7 @@ INFOS = st.builds(
 ERRORS = st.text(max_size=30).filter(
     lambda text: "\r\n" not in text and text == text.strip(" '") and not text.endswith("\r")
 )
-EVENTS: st.SearchStrategy[Event] = st.one_of(
+EVENTS: st.SearchStrategy[Operation] = st.one_of(
     MESSAGES,
     INFOS,
     st.sampled_from([Ping(), Pong(), Ok()]),
@@ -69,10 +69,10 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
 )
 
 
-def written(event: Event) -> bytes:
+def written(event: Operation) -> bytes:
     """`event` as nats-server writes it."""
     match event:
-        case Message():
+        case NatsMessage():
             return written_message(event)
         case Info():
             return (
@@ -92,7 +92,7 @@ def written(event: Event) -> bytes:
             return b"-ERR '%b'\r\n" % text.encode()
 
 
-def written_message(message: Message) -> bytes:
+def written_message(message: NatsMessage) -> bytes:
     reply = b"%b " % message.reply if message.reply else b""
     start = b"MSG %b %b %b" % (message.subject, message.sid, reply)
     total = len(message.header) + len(message.payload)
@@ -103,14 +103,14 @@ def written_message(message: Message) -> bytes:
 
 @settings(max_examples=300, deadline=None)
 @given(EVENTS, EVENTS)
-def test_every_event_comes_back(event: Event, following: Event) -> None:
+def test_every_event_comes_back(event: Operation, following: Operation) -> None:
     """What a server may write is read: whole, byte by byte, and followed by more."""
     assert three_ways(make, written(event), written(following)) == [event]
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(EVENTS, max_size=8), PLACES)
-def test_any_split_of_many(events: list[Event], places: list[int]) -> None:
+def test_any_split_of_many(events: list[Operation], places: list[int]) -> None:
     """Wherever the stream is cut, and however much comes at once, each event comes once."""
     stream = b"".join(map(written, events))
     assert fed(make, [stream]) == events
@@ -123,7 +123,9 @@ def test_any_split_of_many(events: list[Event], places: list[int]) -> None:
     st.integers(0, 60),
     EVENTS,
 )
-def test_many_messages_that_are_alike(messages: list[Message], left: int, other: Event) -> None:
+def test_many_messages_that_are_alike(
+    messages: list[NatsMessage], left: int, other: Operation
+) -> None:
     """Messages only, with something else behind, or cut off anywhere, are the same as a few."""
     stream = b"".join(map(written, [*messages, other]))
     whole, few = make(), make()
@@ -182,12 +184,12 @@ def test_errors(line: bytes, text: str) -> None:
 def test_nobody_answers() -> None:
     """The server's own answer to a request that nobody gets is told from others."""
     nobody, answer = (
-        Message(b"i", b"1", b"", b"", b"NATS/1.0 503\r\n\r\n"),
-        Message(b"i", b"1", b"503", b"", b"NATS/1.0\r\nA: 503\r\n\r\n"),
+        NatsMessage(b"i", b"1", b"", b"", b"NATS/1.0 503\r\n\r\n"),
+        NatsMessage(b"i", b"1", b"503", b"", b"NATS/1.0\r\nA: 503\r\n\r\n"),
     )
     assert nobody.no_responders
     assert not answer.no_responders
-    assert not Message(b"i", b"1", b"").no_responders
+    assert not NatsMessage(b"i", b"1", b"").no_responders
 
 
 MALFORMED = {
@@ -255,18 +257,18 @@ def test_what_reaches_the_limits_is_taken() -> None:
     line = b"MSG %b 1 2" % (b"s" * 192)
     assert len(line) == 200
     assert three_ways(small, line + b"\r\nhi\r\n", b"PING\r\n") == [
-        Message(b"s" * 192, b"1", b"hi")
+        NatsMessage(b"s" * 192, b"1", b"hi")
     ]
     for word, header in ((b"MSG a 1 100\r\n", b""), (b"HMSG a 1 40 100\r\n", b"x" * 40)):
         (message,) = three_ways(small, word + b"x" * 100 + b"\r\n", b"PING\r\n")
-        assert message == Message(b"a", b"1", b"x" * (100 - len(header)), b"", header)
+        assert message == NatsMessage(b"a", b"1", b"x" * (100 - len(header)), b"", header)
 
 
 def test_what_strangers_choose_cannot_end_the_connection() -> None:
     """Who publishes chooses the reply, up to a server's 4,096 bytes a line, from any bytes but
     white space."""
     for reply in (b"r" * 4080, b"a\x0b\x0c\0\x7f\xff", b"1", b"*.>"):
-        message = Message(b"encke.user.1", b"1", b"hi", reply)
+        message = NatsMessage(b"encke.user.1", b"1", b"hi", reply)
         assert three_ways(make, written(message), b"PING\r\n") == [message]
 
 
@@ -276,7 +278,7 @@ def test_a_large_message_is_read_in_time_that_grows_with_it() -> None:
     stream = b"MSG a 1 %d\r\n%b\r\nPING\r\n" % (len(payload), payload)
     pieces = [stream[i : i + 4096] for i in range(0, len(stream), 4096)]
     message, ping = fed(make, pieces)
-    assert isinstance(message, Message)
+    assert isinstance(message, NatsMessage)
     assert message.payload == payload
     assert ping == Ping()
 
@@ -297,7 +299,7 @@ def test_arbitrary_bytes(parts: list[bytes], places: list[int], flips: list[int]
     ends = []
     for pieces in ([bytes(stream)], bytewise(bytes(stream)), cut(bytes(stream), places)):
         feed = small()
-        events: list[Event] = []
+        events: list[Operation] = []
         failed = False
         try:
             for piece in pieces:

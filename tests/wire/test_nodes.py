@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from encke.errors import FrameError
 from encke.wire import nodes
-from encke.wire.nodes import Answer, Heartbeat
+from encke.wire.nodes import Heartbeat, Reply
 
 NODE = "4be1c02f9a77"
 COUNTS = st.integers(0, 1 << 53)
@@ -30,16 +30,16 @@ def test_heartbeats_there_and_back(heartbeat: Heartbeat) -> None:
     assert nodes.heartbeat(nodes.encode(heartbeat)) == heartbeat
 
 
-@given(st.builds(Answer, st.just(NODE), COUNTS, st.text()))
-def test_answers_there_and_back(answer: Answer) -> None:
+@given(st.builds(Reply, st.just(NODE), COUNTS, st.text()))
+def test_answers_there_and_back(answer: Reply) -> None:
     """What is written is read."""
-    assert nodes.answer(nodes.encode(answer)) == answer
+    assert nodes.reply(nodes.encode(answer)) == answer
 
 
 def test_the_documented_form() -> None:
     """As other programs find it documented; what later versions add is passed over."""
-    assert nodes.encode(Answer(NODE, 2)) == b'{"node":"4be1c02f9a77","delivered":2}'
-    assert nodes.answer(b'{"delivered": 0, "node": "4be1c02f9a77", "new": [1]}') == Answer(NODE, 0)
+    assert nodes.encode(Reply(NODE, 2)) == b'{"node":"4be1c02f9a77","delivered":2}'
+    assert nodes.reply(b'{"delivered": 0, "node": "4be1c02f9a77", "new": [1]}') == Reply(NODE, 0)
     raw = (
         b'{"node": "4be1c02f9a77", "name": "web-1", "version": "0.2.0", "linked": 86400.1, '
         b'"users": 120, "connections": 131, "messages": 5123, "delivered": 4711}'
@@ -72,6 +72,6 @@ def test_the_documented_form() -> None:
 )
 def test_what_no_node_says(raw: bytes) -> None:
     """It is refused, as both."""
-    for read in (nodes.heartbeat, nodes.answer):
+    for read in (nodes.heartbeat, nodes.reply):
         with pytest.raises(FrameError):
             read(raw)

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encke.errors import FrameError
-from encke.wire.sse_reader import Event, SseReader
+from encke.wire.sse_reader import MessageEvent, SseReader
 
 
-def read(pieces: Iterable[bytes]) -> list[Event]:
+def read(pieces: Iterable[bytes]) -> list[MessageEvent]:
     reader = SseReader()
     return [event for piece in pieces for event in reader.feed(piece)]
 
@@ -45,18 +45,18 @@ CASES = {
 def test_events_of_the_standard(name: str) -> None:
     """Each stream gives its events, fed whole, byte by byte, and with the next event behind."""
     stream, messages = CASES[name]
-    expected = [Event(data) for data in messages]
+    expected = [MessageEvent(data) for data in messages]
     assert read([stream]) == expected
     assert read(bytewise(stream)) == expected
     if not name.startswith("an unfinished"):
         assert read([stream + b"data: next"]) == expected
-        assert read([stream, b"data: next\n\n"]) == [*expected, Event("next")]
+        assert read([stream, b"data: next\n\n"]) == [*expected, MessageEvent("next")]
 
 
 def test_the_type_holds_for_one_event() -> None:
     """`event:` names the type of its event only; the others are messages."""
     stream = b"event: gap\ndata: a\n\ndata: b\n\nevent:\ndata: c\n\n"
-    assert read([stream]) == [Event("a", "gap"), Event("b"), Event("c")]
+    assert read([stream]) == [MessageEvent("a", "gap"), MessageEvent("b"), MessageEvent("c")]
 
 
 def test_the_last_id_counts_once_its_event_is_whole() -> None:

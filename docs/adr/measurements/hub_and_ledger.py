@@ -49,7 +49,7 @@ def some_ids(count: int) -> list[bytes]:
 
 def far(batch: int, rounds: int) -> float:
     """Gateway A sends to users of gateway B."""
-    ledger = Ledger(Hub(time.monotonic))
+    ledger = Ledger(Hub(time.monotonic), ack_timeout=5.0)
     out: list[bytes] = []
     for gateway in (A, B):
         ledger.linked(gateway, lambda frame: out.append(frame.encode()))

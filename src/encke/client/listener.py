@@ -11,7 +11,7 @@ import httpx
 import msgspec
 
 from ..errors import Interrupted, SendError, Unavailable, Unreachable
-from ..wire.sse_reader import Event, SseReader
+from ..wire.sse_reader import MessageEvent, SseReader
 from .answers import decoded, failure, stranger, translated
 
 FIRST_RETRY = 2.0
@@ -172,7 +172,7 @@ class Listener:
                     self._room.clear()
                     await self._room.wait()
 
-    def _message(self, event: Event) -> Message | None:
+    def _message(self, event: MessageEvent) -> Message | None:
         """The message that `event` is; None if it's something else, of a later version."""
         if event.type == "message":
             return Message(event.data)

@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 
 from ..errors import BadUserId
 from ..wire.message import Verb
-from ..wire.nats import Message
+from ..wire.nats import NatsMessage
 from ..wire.subjects import user_id
-from .answers import Answers
 from .complaints import Complaints
 from .local_router import LocalRouter
 from .origins import Origins, Verdict
+from .replies import Replies
 from .tally import MessageTally
 from .uplink import Uplink
 
@@ -35,7 +35,7 @@ NOT_UTF8 = "The message is not UTF-8."
 NO_ID = "The subject's last token is no user's."
 LATE = "It comes late, by a link that its node has lost since."
 
-Kinds = Mapping[bytes, Verb | Callable[[Message], None]]
+Kinds = Mapping[bytes, Verb | Callable[[NatsMessage], None]]
 """What comes by the subscription of a sid: messages with a verb, or what is for a function. By
 any other sid come messages that are sent to a user of this node."""
 
@@ -48,7 +48,7 @@ class Arrivals:
         uplink: Uplink,
         origins: Origins,
         router: LocalRouter,
-        answers: Answers,
+        replies: Replies,
         tally: MessageTally,
         kinds: Kinds,
         body_limit: int,
@@ -57,7 +57,7 @@ class Arrivals:
         self._uplink = uplink
         self._origins = origins
         self._router = router
-        self._answers = answers
+        self._replies = replies
         self._tally = tally
         self._kinds = kinds
         self._body_limit = body_limit
@@ -72,7 +72,7 @@ class Arrivals:
         """Log what was dropped."""
         self._complaints.tick()
 
-    def received(self, messages: list[Message]) -> None:
+    def received(self, messages: list[NatsMessage]) -> None:
         """Messages."""
         if self._all_usual(messages):
             self._take(
@@ -83,7 +83,7 @@ class Arrivals:
         else:
             self._look_at_each(messages)
 
-    def _all_usual(self, messages: list[Message]) -> bool:
+    def _all_usual(self, messages: list[NatsMessage]) -> bool:
         """Whether all of them are for users who are here, in ASCII, by their nodes' newest links,
         and nobody wants an answer."""
         payloads = [message.payload for message in messages]
@@ -95,7 +95,7 @@ class Arrivals:
             and max(map(len, payloads)) <= self._body_limit
         )
 
-    def _look_at_each(self, messages: list[Message]) -> None:
+    def _look_at_each(self, messages: list[NatsMessage]) -> None:
         """Take what can be taken; consecutive ones that are alike go to the router together."""
         kinds, limit, newest = self._kinds, self._body_limit, self._origins.newest
         verb = Verb.SEND
@@ -154,10 +154,10 @@ class Arrivals:
         if refusal:
             self._drop(refusal, 1)
             if reply:
-                self._answers.refuse(reply, refusal)
+                self._replies.refuse(reply, refusal)
             return
         self._tally.received += 1
-        self._router.remote(verb, [id], [payload], self._answers.owe(reply))
+        self._router.remote(verb, [id], [payload], self._replies.owe(reply))
 
     def _drop(self, why: str, count: int) -> None:
         self._tally.dropped += count

@@ -21,7 +21,7 @@ READ_SIZE = 256 * 1024
 """Bytes read a turn: some 2,000 messages; more would only keep others waiting."""
 
 
-class Connection:
+class NatsConnection:
     """A connection to `address`, made without waiting; begins with `open`.
 
     Set `received` and `closed` before.

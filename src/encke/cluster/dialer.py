@@ -17,8 +17,8 @@ from ..errors import FrameError, MissingExtra
 from ..reactor.loop import Reactor
 from ..reactor.resolver import Address, Resolver
 from ..wire import nats
-from ..wire.nats import Decoder, Err, Event, Info, Ping, Pong
-from .connection import Connection, reason_of
+from ..wire.nats import Decoder, Err, Info, Operation, Ping, Pong
+from .connection import NatsConnection, reason_of
 from .credentials import connect_options
 from .options import NatsOptions
 from .servers import Server
@@ -33,11 +33,11 @@ REFUSALS = ("Authorization Violation", "Authentication Expired", "Authentication
 class Accepted(msgspec.Struct, frozen=True):
     """A connection that the server has accepted."""
 
-    connection: Connection
+    connection: NatsConnection
     """Its `received` and `closed` are the owner's to set."""
     decoder: Decoder
     info: Info
-    events: Sequence[Event]
+    events: Sequence[Operation]
     """What came behind the PONG."""
 
 
@@ -68,7 +68,7 @@ class Dialer:
         self._done = done
         self._addresses: list[Address] = []  # still to be tried
         self._began = time.monotonic()  # with this address
-        self._connection: Connection | None = None
+        self._connection: NatsConnection | None = None
         self._decoder = Decoder()
         self._info: Info | None = None
         self._resolver = Resolver(reactor, server.host, server.port, self._found)
@@ -94,7 +94,7 @@ class Dialer:
     def _open(self) -> None:
         self._began = time.monotonic()
         self._decoder = Decoder()
-        self._connection = Connection(self._reactor, self._addresses.pop(0))
+        self._connection = NatsConnection(self._reactor, self._addresses.pop(0))
         self._connection.received, self._connection.closed = self._received, self._fail
         self._connection.open()
 
@@ -165,7 +165,7 @@ class Dialer:
         self._connection.write(data)
         self._connection.flush()
 
-    def _accepted(self, info: Info, events: Sequence[Event]) -> None:
+    def _accepted(self, info: Info, events: Sequence[Operation]) -> None:
         assert self._connection is not None
         accepted = Accepted(self._connection, self._decoder, info, events)
         self._connection = None  # it's theirs

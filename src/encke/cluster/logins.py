@@ -18,7 +18,7 @@ from ..wire.subjects import Subjects
 from .local_router import LocalRouter
 from .uplink import Uplink
 
-Login = tuple[int, "array[int]"]
+_Login = tuple[int, "array[int]"]
 """A gateway, and handles of its connections."""
 
 
@@ -32,8 +32,8 @@ class Logins:
         self._subjects = subjects
         self._router = router
         self._patience = patience
-        self._new: list[Login] = []  # of this turn
-        self._waiting: deque[tuple[float, list[Login]]] = deque()  # since then
+        self._new: list[_Login] = []  # of this turn
+        self._waiting: deque[tuple[float, list[_Login]]] = deque()  # since then
         self._refused: set[bytes] = set()  # ids of which NATS has refused one
 
     def __len__(self) -> int:
@@ -62,7 +62,7 @@ class Logins:
                 self._flush(come, new)
 
     def interest(self) -> Iterator[bytes]:
-        """The subjects of all who are here; see uplink.Owner."""
+        """The subjects of all who are here; see uplink.UplinkOwner."""
         self._refused.clear()
         user, is_here = self._subjects.user, self._router.is_here
         return (user(id) for id in self._router.interest() if is_here(id))
@@ -89,7 +89,7 @@ class Logins:
         while self._waiting and now - self._waiting[0][0] > self._patience:
             self._waiting.popleft()
 
-    def _flush(self, ids: list[bytes], logins: list[Login]) -> None:
+    def _flush(self, ids: list[bytes], logins: list[_Login]) -> None:
         """Once NATS has processed the SUBs of `ids`, `logins` are reachable."""
 
         def done(processed: bool) -> None:
@@ -101,12 +101,12 @@ class Logins:
         if not self._uplink.flush(done):
             self._wait(ids, logins)
 
-    def _wait(self, ids: Iterable[bytes], logins: list[Login]) -> None:
+    def _wait(self, ids: Iterable[bytes], logins: list[_Login]) -> None:
         """Until there's a link, or NATS takes what it has refused."""
         self._waiting.append((time.monotonic(), logins))
         if self._uplink.state in (NatsLink.RESTORING, NatsLink.READY):
             self._refused.update(filter(self._router.is_here, ids))
 
-    def _reach(self, logins: list[Login]) -> None:
+    def _reach(self, logins: list[_Login]) -> None:
         for gateway, handles in logins:
             self._router.reachable(gateway, handles)

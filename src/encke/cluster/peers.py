@@ -2,7 +2,7 @@
 
 NATS is told who is here, a SUB for each user (`logins`); so NATS carries a message to
 the nodes that it concerns, and this node gives its own to NATS without asking who is where
-(`forwarding`). Publications and questions go to every node (`questions`, `answers`). Each node
+(`forwarding`). Publications and questions go to every node (`questions`, `replies`). Each node
 says every second that it lives (`pulse`), and so all know who has to answer a question
 (`members`). What comes goes to the router (`arrivals`).
 
@@ -27,10 +27,9 @@ from ..reactor.loop import Reactor
 from ..scoreboard import NatsLink
 from ..wire import nodes
 from ..wire.message import Verb
-from ..wire.nats import Message
+from ..wire.nats import NatsMessage
 from ..wire.nodes import Heartbeat
 from ..wire.subjects import Subjects
-from .answers import Answers
 from .arrivals import Arrivals, Kinds
 from .forwarding import Forwarding
 from .local_router import LocalRouter
@@ -40,6 +39,7 @@ from .options import NatsOptions
 from .origins import Origins
 from .pulse import Pulse
 from .questions import Questions
+from .replies import Replies
 from .tally import MessageTally
 from .uplink import Uplink
 
@@ -78,7 +78,7 @@ class Peers:
         self._questions = Questions(timeout, router.answered)
         self.logins = Logins(uplink, subjects, router, patience)
         self._pulse = Pulse(node, uplink, subjects.node, options, router, self._questions)
-        self._answers = Answers(node, uplink)
+        self._replies = Replies(node, uplink)
         self._forwarding = Forwarding(
             uplink, subjects, self._origins, self._questions, self._pulse, self.tally
         )
@@ -90,7 +90,7 @@ class Peers:
             subjects.node + b"*": self._pulse.came,
         }
         self._arrivals = Arrivals(
-            uplink, self._origins, router, self._answers, self.tally, self._kinds, body_limit
+            uplink, self._origins, router, self._replies, self.tally, self._kinds, body_limit
         )
         reactor.every(TICK, self._tick)
         reactor.every(BEAT, self._beat)
@@ -129,7 +129,7 @@ class Peers:
     def answer(self, ticket: int, count: int | None) -> None:
         """So many connections here got the message that `LocalRouter.remote` was given with
         `ticket`; None: nobody can say."""
-        self._answers.answer(ticket, count)
+        self._replies.answer(ticket, count)
 
     # who is here
 
@@ -142,7 +142,7 @@ class Peers:
         self.logins.end_turn(changes)
         self._arrivals.end_turn()
 
-    # what the uplink calls (uplink.Owner)
+    # what the uplink calls (uplink.UplinkOwner)
 
     def interest(self) -> Iterable[bytes]:
         """All subjects to subscribe to, those of all nodes first."""
@@ -153,24 +153,24 @@ class Peers:
         self._origins.linked()
         self._pulse.linked()
         self.logins.linked()
-        self._answers.linked()
+        self._replies.linked()
         self._pulse.beat()
 
     def lost(self, reason: str) -> None:
         """We're alone."""
-        self._answers.lost()
+        self._replies.lost()
         self._questions.fail()
 
-    def received(self, messages: list[Message]) -> None:
+    def received(self, messages: list[NatsMessage]) -> None:
         """Messages."""
         self._arrivals.received(messages)
 
-    def _answer_came(self, message: Message) -> None:
+    def _answer_came(self, message: NatsMessage) -> None:
         number = message.subject.rpartition(b"-")[2]
         if not number.isdigit() or len(number) > 18:
             return
         try:
-            answer = nodes.answer(message.payload)
+            answer = nodes.reply(message.payload)
         except FrameError:
             return  # maybe NATS itself: nobody is there
         self._questions.answer(int(number), answer, time.monotonic())

@@ -9,7 +9,7 @@ import time
 from ..errors import FrameError
 from ..scoreboard import NatsLink
 from ..wire import nodes
-from ..wire.nats import Message
+from ..wire.nats import NatsMessage
 from ..wire.nodes import Heartbeat
 from .local_router import LocalRouter
 from .members import SILENCE, Members
@@ -75,7 +75,7 @@ class Pulse:
             leaving=leaving,
         )
 
-    def came(self, message: Message) -> None:
+    def came(self, message: NatsMessage) -> None:
         """Another node lives, or leaves."""
         try:
             heartbeat = nodes.heartbeat(message.payload)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 
 import msgspec
 
-from ..wire.nodes import Answer
+from ..wire.nodes import Reply
 
 MAX_QUESTIONS = 65_536
 """Open ones: some 700 bytes each."""
@@ -65,7 +65,7 @@ class Questions:
             self._early[self._next] = question
         self._look(self._next, question, now)
 
-    def answer(self, number: int, answer: Answer, now: float) -> None:
+    def answer(self, number: int, answer: Reply, now: float) -> None:
         """A node answers question `number`."""
         question = self._open.get(number)
         if question is None or answer.node in question.answered:

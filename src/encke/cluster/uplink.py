@@ -31,9 +31,9 @@ from ..errors import FrameError
 from ..reactor.loop import Reactor
 from ..scoreboard import NatsLink
 from ..wire import nats
-from ..wire.nats import Decoder, Err, Event, Info, Message, Ping, Pong
+from ..wire.nats import Decoder, Err, Info, NatsMessage, Operation, Ping, Pong
 from .complaints import Complaints
-from .connection import Connection
+from .connection import NatsConnection
 from .dialer import Accepted, Dialer, Failed
 from .errors import MessageTooLarge, NotLinked, UplinkError, UplinkFull
 from .flushes import Flushes
@@ -59,7 +59,7 @@ ABOUT_MESSAGES = ("Permissions Violation for Publish", "Invalid Publish Subject"
 allowed causes them. All others leave in doubt who is subscribed to."""
 
 
-class Owner(Protocol):
+class UplinkOwner(Protocol):
     """Whom an uplink serves."""
 
     def interest(self) -> Iterable[bytes]:
@@ -73,7 +73,7 @@ class Owner(Protocol):
     def linked(self) -> None:
         """The link is READY: all interest is in place at the server."""
 
-    def received(self, messages: list[Message]) -> None:
+    def received(self, messages: list[NatsMessage]) -> None:
         """Messages, in order."""
 
     def lost(self, reason: str) -> None:
@@ -94,7 +94,7 @@ class UplinkTally(msgspec.Struct):
 class Uplink:
     """One; `start` it. Create it after the owner's own `after_turn` hooks, or `write`."""
 
-    def __init__(self, reactor: Reactor, options: NatsOptions, owner: Owner) -> None:
+    def __init__(self, reactor: Reactor, options: NatsOptions, owner: UplinkOwner) -> None:
         """Raises BadSettings if a URL or a file is of no use."""
         servers = parse(options.servers)
         self._reactor = reactor
@@ -113,7 +113,7 @@ class Uplink:
         self.max_payload = 0
         """Bytes of a message that the server takes."""
         self._dialer: Dialer | None = None
-        self._connection: Connection | None = None
+        self._connection: NatsConnection | None = None
         self._decoder = Decoder()
         self._interest: Iterator[bytes] = iter(())
         self._restored = 0
@@ -310,14 +310,14 @@ class Uplink:
             return
         self._handle(events)
 
-    def _handle(self, events: Sequence[Event]) -> None:
-        if set(map(type, events)) == {Message}:
-            self._owner.received(cast(list[Message], events))
+    def _handle(self, events: Sequence[Operation]) -> None:
+        if set(map(type, events)) == {NatsMessage}:
+            self._owner.received(cast(list[NatsMessage], events))
             return
         connection = self._connection
-        messages: list[Message] = []
+        messages: list[NatsMessage] = []
         for event in events:
-            if isinstance(event, Message):
+            if isinstance(event, NatsMessage):
                 messages.append(event)
                 continue
             if messages:

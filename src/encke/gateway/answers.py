@@ -8,19 +8,19 @@ import time
 from ..wire.response import Headers, problem, response
 from .routes import Problem
 
-Outcome = tuple[int, bool | None, bool]
+_Outcome = tuple[int, bool | None, bool]
 """Connections that got a message; whether it was handed on to other nodes, None if there's nothing
 to say of that; whether the connection ends with this answer."""
 
 
-class Delivered(dict[Outcome, bytes]):
+class Delivered(dict[_Outcome, bytes]):
     """The answers to single messages, by what became of them."""
 
     def __init__(self) -> None:
         super().__init__()
         self.date = b""
 
-    def __missing__(self, outcome: Outcome) -> bytes:
+    def __missing__(self, outcome: _Outcome) -> bytes:
         connections, forwarded, close = outcome
         known = b""
         if forwarded is not None:

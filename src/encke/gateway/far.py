@@ -32,14 +32,14 @@ from ..wire.link import (
     Hello,
     LoggedIn,
     Login,
+    LoginRefused,
     Logout,
     Ready,
-    Refused,
     Result,
     Send,
     Synced,
 )
-from ..wire.message import OVERHEAD, SEND, Messages, Order, Verb
+from ..wire.message import NOTHING, OVERHEAD, SEND, Messages, Order, Verb
 from .port import Holder, Sender, Target, targets, tell
 
 CUT = 1024 * 1024
@@ -51,8 +51,6 @@ of them share a write, as with senders' NDJSON (requests.BULK_SIZE); but all els
 
 LOGINS_A_FRAME = 10_000
 """Logins after a new link are cut into frames of so many."""
-
-_SENT = Messages([], [])
 
 
 class _Batch(msgspec.Struct):
@@ -73,7 +71,7 @@ class FarRouter:
     counts: Mapping[int, int] = MappingProxyType({})
 
     def __init__(
-        self, reactor: Reactor, path: str, gateway: int, window: int, patience: int = 20
+        self, reactor: Reactor, path: str, gateway: int, window: int, patience: int
     ) -> None:
         """`patience`: ticks that the router may be silent."""
         self._reactor = reactor
@@ -178,7 +176,7 @@ class FarRouter:
                 for sender, messages in batch.senders:
                     lanes.extend([sender.lane] * messages)
             channel.send(Send(number, batch.messages, order, lanes))
-            batch.messages = _SENT  # the frame has them
+            batch.messages = NOTHING  # the frame has them
             self._under_way[number] = batch
         self._gathering.clear()
 
@@ -221,7 +219,7 @@ class FarRouter:
                     _settle(batch, frame.counts, frame.statuses)
             elif isinstance(frame, LoggedIn):
                 self.holder.logged_in(frame.handles)
-            elif isinstance(frame, Refused):
+            elif isinstance(frame, LoginRefused):
                 self.holder.refused(frame.handles)
             elif isinstance(frame, Ready):
                 self.available = self._ready = True

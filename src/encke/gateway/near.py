@@ -17,7 +17,7 @@ from ..friends.lookups import Lookups
 from ..hub.delivery import Delivery, Sent
 from ..hub.hub import Hub
 from ..hub.limits import NEAR_A_TURN
-from ..hub.map import Found
+from ..hub.map import Handles
 from ..reactor.loop import Reactor
 from ..scoreboard import Field
 from ..settings import Settings, friends_store
@@ -122,7 +122,7 @@ class NearRouter:
     def tick(self) -> None:
         pass
 
-    def _has_room(self, found: list[Found | None]) -> bool:
+    def _has_room(self, found: list[Handles | None]) -> bool:
         """Whether the turn has room for all of them; if so, it's used up."""
         handles = sum(1 if it is None or isinstance(it, int) else len(it) for it in found)
         if handles > self._room:

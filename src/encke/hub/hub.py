@@ -1,9 +1,9 @@
 """Who gets it: messages in; deliveries, one for each gateway concerned, out.
 
 The hub has the map (who is where), the publications that wait for their subscribers, and the pace
-of those for very many. It never waits, and knows nothing of frames, links or clocks: whoever owns
-it (the router's ledger, or the near router of a node with one gateway) calls it, and then takes
-what came of that from `deliveries` and `concluded`::
+of those for very many. It never waits, and knows nothing of frames or links; what time it is says a
+clock that it's given. Whoever owns it (the router's ledger, or the near router of a node with one
+gateway) calls it, and then takes what came of that from `deliveries` and `concluded`::
 
     send, publish ----.                          .--> deliveries --> written --> settle --.
                       |                          |                                        |
@@ -11,7 +11,8 @@ what came of that from `deliveries` and `concluded`::
                       |                          |        ^                               |
     lookup --> found -'                          '--------+-------------------------------'
 
-An *origin* is whoever has turns of its own: a gateway (its number), or all other nodes together.
+An *origin* is whoever has turns of its own: a gateway (its number, or a name if it's the only one),
+or all other nodes together.
 
 Invariants:
 - What one origin sends is expanded in its order, by turns with the others', in slices: one
@@ -24,7 +25,8 @@ Invariants:
 - A gateway that is `behind` holds up nobody: what it has in hand counts for none of these bounds.
   What it hasn't written in time is given up, and so is all that is for it until it has.
 - A Sent is concluded once, when all of it was expanded, written, looked up and answered.
-- A plain message enters neither map, publications nor pace: `find` is a dict's.
+- A plain message enters neither map nor publications (`find` is a dict's), and of the pace it only
+  sets when somebody was `heard`.
 
 Pure.
 """
@@ -40,7 +42,7 @@ from .delivery import Behind, Delivery, Sent
 from .limits import BEHIND_MOST, FEW, PUBLISHED_UNDER_WAY, SLICE, UNDER_WAY
 from .map import RouterMap
 from .pace import Pace
-from .publications import Found, Publication, Publications, cut
+from .publications import Publication, Publications, Recipients, cut
 
 _Groups = dict[int, tuple[list[int], list[int]]]
 """By gateway: places of messages, ascending, and the handle that each goes to."""
@@ -51,7 +53,7 @@ class Hub:
 
     def __init__(
         self,
-        clock: Callable[[], float] = lambda: 0.0,
+        clock: Callable[[], float],
         *,
         under_way: int = UNDER_WAY,
         publishing: Callable[[], None] = lambda: None,
@@ -284,7 +286,7 @@ class Hub:
         for gateway, (places, handles) in groups.items():
             size = len(handles)
             if several:
-                places, each = _each(places)  # noqa: PLW2901
+                places, each = _counted(places)  # noqa: PLW2901
             else:
                 each = array("I", [1]) * size
             some = data if len(places) == len(data) else list(map(data.__getitem__, places))
@@ -303,7 +305,7 @@ class Hub:
             self.concluded.append(sent)
         return False
 
-    def _spread(self, found: Sequence[Found[Sent]]) -> list[Delivery]:
+    def _spread(self, found: Sequence[Recipients[Sent]]) -> list[Delivery]:
         """What was found, for each gateway concerned; it's open of its Sents from now on."""
         groups: _Groups = {}
         for index, it in enumerate(found):
@@ -319,7 +321,7 @@ class Hub:
         large = bool(found) and found[0].large
         deliveries = []
         for gateway, (places, handles) in groups.items():
-            places, counts = _each(places)  # noqa: PLW2901
+            places, counts = _counted(places)  # noqa: PLW2901
             some = [found[place].publication for place in places]
             owners, indexes = [it.sent for it in some], [it.index for it in some]
             for owner, index, count in zip(owners, indexes, counts, strict=True):
@@ -347,7 +349,7 @@ class Hub:
 
     # large publications
 
-    def _page(self, found: Sequence[Found[Sent]]) -> None:
+    def _page(self, found: Sequence[Recipients[Sent]]) -> None:
         """Pages of large ones: a gateway at a time, unless it's for few."""
         turns = self._spread(found)
         handles = sum(it.size for it in turns)
@@ -399,7 +401,7 @@ class Hub:
             behind.late -= delivery.late
 
     def _give_up(self, delivery: Delivery) -> None:
-        """Its messages count as not delivered, without that anybody knows."""
+        """Its messages count as not delivered, although nobody knows."""
         self._uncount(delivery)
         owners = delivery.owners or delivery.sents * len(delivery.counts)
         for owner, index in zip(owners, delivery.indexes, strict=True):
@@ -430,7 +432,7 @@ class Hub:
             self.concluded.append(sent)
 
 
-def _each(places: list[int]) -> tuple[list[int], "array[int]"]:
+def _counted(places: list[int]) -> tuple[list[int], "array[int]"]:
     """Places that ascend, each once, and how often each was there."""
     counts = Counter(places)
     return list(counts), array("I", counts.values())

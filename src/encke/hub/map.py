@@ -59,7 +59,7 @@ class Crowd:
         self._handles.pop(row, None)
 
 
-Found = int | tuple[int, ...] | Crowd
+Handles = int | tuple[int, ...] | Crowd
 """The handles of an id: one, or several."""
 
 
@@ -69,7 +69,7 @@ class RouterMap:
     __slots__ = ("_handles", "_ids", "changes", "find", "logins")
 
     def __init__(self) -> None:
-        self._handles: dict[bytes, Found] = {}
+        self._handles: dict[bytes, Handles] = {}
         self._ids: dict[int, list[bytes | tuple[bytes, ...] | None]] = {}
         self.find = self._handles.get
         """`find(id)`: the one handle of `id`, all of them if it has several, None if none."""
@@ -136,31 +136,22 @@ class RouterMap:
         self._end(slots, slot, handle)
         return True
 
-    def logout_gateway(self, gateway: int) -> int:
-        """Log out every connection of `gateway` (it died); returns how many."""
-        slots = self._ids.pop(gateway, [])
-        ended = 0
-        for slot, held in enumerate(slots):
-            if held is not None:
-                ended += 1
-                for id in _each(held):
-                    self._remove(id, gateway << GATEWAY_SHIFT | slot)
-        return ended
+    def logout_gateway(self, gateway: int) -> None:
+        """Log out every connection of `gateway` (it died)."""
+        for slot, held in enumerate(self._ids.pop(gateway, [])):
+            for id in _each(held or ()):
+                self._remove(id, gateway << GATEWAY_SHIFT | slot)
 
     def ids(self) -> list[bytes]:
         """All user ids with at least one connection, as they are now."""
         return list(self._handles)
-
-    def gateways(self) -> Iterator[int]:
-        """The gateways that have logged anyone in."""
-        return iter(self._ids)
 
     def _holds(self, held: bytes | tuple[bytes, ...], handle: int) -> bool:
         """Whether the ids of a slot belong to this very handle, not an older generation."""
         found = self._handles[next(_each(held))]
         return found == handle or (not isinstance(found, int) and handle in found)
 
-    def _known(self, id: bytes, others: Found) -> bytes:
+    def _known(self, id: bytes, others: Handles) -> bytes:
         """The bytes object that the map already holds for `id`, so that it's kept only once."""
         if isinstance(others, Crowd):
             return others.id

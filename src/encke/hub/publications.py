@@ -28,13 +28,14 @@ import msgspec
 
 from .limits import FIRST_PAGE, LOOKUP, PUBLISHED_BYTES, QUANTUM
 
-Sent = TypeVar("Sent")
+S = TypeVar("S")
+"""What its adder knows a publication by."""
 
 
-class Publication(msgspec.Struct, Generic[Sent]):
+class Publication(msgspec.Struct, Generic[S]):
     """A message of `publisher` to everyone subscribed to them, and to themselves."""
 
-    sent: Sent
+    sent: S
     """Whoever added it knows it by `sent` and `index`."""
     index: int
     publisher: bytes
@@ -44,13 +45,13 @@ class Publication(msgspec.Struct, Generic[Sent]):
     """The last subscriber that was looked up; None: none was."""
 
 
-_Queue = deque[Publication[Sent]]
+_Queue = deque[Publication[S]]
 
 
-class Found(msgspec.Struct, Generic[Sent]):
+class Recipients(msgspec.Struct, Generic[S]):
     """A page of a publication: whom it goes to; `last`: there's no other page."""
 
-    publication: Publication[Sent]
+    publication: Publication[S]
     ids: Sequence[bytes]
     last: bool
 
@@ -60,14 +61,14 @@ class Found(msgspec.Struct, Generic[Sent]):
         return not self.last or self.publication.after is not None
 
 
-class Publications(Generic[Sent]):
+class Publications(Generic[S]):
     """See the module's head."""
 
     def __init__(self) -> None:
-        self._lanes: OrderedDict[Hashable, _Queue[Sent]] = OrderedDict()  # by turns; none empty
-        self._held: dict[Hashable, _Queue[Sent]] = {}  # the same, of lanes behind a large one
-        self._large: _Queue[Sent] = deque()  # have further pages, by turns
-        self._asked: list[Publication[Sent]] = []
+        self._lanes: OrderedDict[Hashable, _Queue[S]] = OrderedDict()  # by turns; none empty
+        self._held: dict[Hashable, _Queue[S]] = {}  # the same, of lanes behind a large one
+        self._large: _Queue[S] = deque()  # have further pages, by turns
+        self._asked: list[Publication[S]] = []
 
     def __bool__(self) -> bool:
         """Whether there are any, be they looked up just now."""
@@ -82,7 +83,7 @@ class Publications(Generic[Sent]):
         """Whether there's something to look up; with `large` also a large one's next page."""
         return not self._asked and bool(self._lanes or (large and self._large))
 
-    def add(self, publications: Iterable[Publication[Sent]]) -> None:
+    def add(self, publications: Iterable[Publication[S]]) -> None:
         """Put them behind all others of their lanes."""
         for publication in publications:
             self._lane(publication.lane).append(publication)
@@ -107,12 +108,12 @@ class Publications(Generic[Sent]):
             for each in asked
         ]
 
-    def found(self, pages: Sequence[tuple[Sequence[bytes], bool]]) -> list[Found[Sent]]:
+    def found(self, pages: Sequence[tuple[Sequence[bytes], bool]]) -> list[Recipients[S]]:
         """The answers to the first `len(pages)` of the lookup: (subscribers, whether there are
         more) each. The others will be in the next lookup."""
         asked, self._asked = self._asked, []
-        answered: list[Found[Sent]] = []
-        again: list[Publication[Sent]] = []
+        answered: list[Recipients[S]] = []
+        again: list[Publication[S]] = []
         for publication, (subscribers, more) in zip(asked, pages, strict=False):
             if publication.lane in self._held and publication.after is None:
                 again.append(publication)  # one before it turned out large
@@ -123,7 +124,7 @@ class Publications(Generic[Sent]):
             self._lanes.move_to_end(lane)  # it has had its turn, also if others haven't
         return answered
 
-    def failed(self) -> list[Publication[Sent]]:
+    def failed(self) -> list[Publication[S]]:
         """The lookup couldn't be answered; returns its publications, which are given up, and
         with a large one nothing behind it."""
         asked, self._asked = self._asked, []
@@ -132,8 +133,8 @@ class Publications(Generic[Sent]):
                 self._release(publication.lane)
         return asked
 
-    def drop(self, ended: Callable[[Sent], bool]) -> None:
-        """Forget those, not being looked up, whose Sent has `ended`."""
+    def drop(self, ended: Callable[[S], bool]) -> None:
+        """Forget those, not being looked up, of which `ended` says so of what they are known by."""
         for queues in (self._lanes, self._held):
             for waiting in queues.values():
                 staying = [it for it in waiting if not ended(it.sent)]
@@ -146,8 +147,8 @@ class Publications(Generic[Sent]):
             self._release(publication.lane)
 
     def _answered(
-        self, publication: Publication[Sent], subscribers: Sequence[bytes], more: bool
-    ) -> Found[Sent]:
+        self, publication: Publication[S], subscribers: Sequence[bytes], more: bool
+    ) -> Recipients[S]:
         ids, publisher = subscribers, publication.publisher
         if publisher in ids:
             ids = [id for id in ids if id != publisher]
@@ -161,9 +162,9 @@ class Publications(Generic[Sent]):
                 self._held[publication.lane] = self._lanes.pop(publication.lane, deque())
         elif not first:
             self._release(publication.lane)
-        return Found(publication, ids, not more)
+        return Recipients(publication, ids, not more)
 
-    def _ask_again(self, unanswered: list[Publication[Sent]]) -> None:
+    def _ask_again(self, unanswered: list[Publication[S]]) -> None:
         """Put these back to where they were: before all others."""
         for publication in reversed(unanswered):
             lane = publication.lane
@@ -181,7 +182,7 @@ class Publications(Generic[Sent]):
             self._lanes[lane] = waiting
             self._lanes.move_to_end(lane, last=False)
 
-    def _lane(self, lane: Hashable) -> "_Queue[Sent]":
+    def _lane(self, lane: Hashable) -> "_Queue[S]":
         """What waits in `lane`, to which something is about to be added."""
         waiting = self._held.get(lane)
         if waiting is None:
@@ -191,7 +192,7 @@ class Publications(Generic[Sent]):
         return waiting
 
 
-def cut(found: Sequence[Found[Sent]]) -> Iterator[Sequence[Found[Sent]]]:
+def cut(found: Sequence[Recipients[S]]) -> Iterator[Sequence[Recipients[S]]]:
     """Pages of publications, in pieces of about PUBLISHED_BYTES."""
     start = size = 0
     for index, it in enumerate(found):

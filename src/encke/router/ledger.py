@@ -39,14 +39,14 @@ from ..wire.link import (
     Frame,
     LoggedIn,
     Login,
+    LoginRefused,
     Logout,
     Ready,
-    Refused,
     Result,
     Send,
     Synced,
 )
-from ..wire.message import Messages, Order, Verb
+from ..wire.message import NOTHING, Messages, Order, Verb
 from .others import Others
 
 TICK = 0.1
@@ -56,14 +56,14 @@ stopped, or busy, nobody else is late."""
 ALIVE = 1.0
 """Seconds between two words that this router lives."""
 
-_NOTHING = Messages([], [])
 _NO_HANDLES = array("Q")
 
 
 class Batch(Sent, kw_only=True):
     """A SEND under way: what its RESULT will say, and to whom."""
 
-    gateway: int
+    origin: int
+    """The gateway that sent it."""
     number: int
 
 
@@ -75,7 +75,8 @@ class Ledger:
         hub: Hub,
         expected: Collection[int] = (),
         others: Others | None = None,
-        ack_timeout: float = 5.0,
+        *,
+        ack_timeout: float,
         most: int = 0,
     ) -> None:
         """`expected`: the gateways that must log in again before the map is complete. What isn't
@@ -131,7 +132,7 @@ class Ledger:
             if isinstance(frame, Send):
                 messages = frame.messages
                 counts = array("I", bytes(4 * len(messages.data)))
-                sent = Batch(gateway, counts, gateway=gateway, number=frame.batch)
+                sent = Batch(counts, origin=gateway, number=frame.batch)
                 if self._others is not None:
                     self._others.send(sent, frame)
                 elif frame.order.verb is Verb.SEND:
@@ -159,11 +160,11 @@ class Ledger:
                 Deliver(number, delivery.messages, delivery.counts, delivery.handles)
             )
             # the frame has them: what waits for its ACK needn't keep them too
-            delivery.messages, delivery.handles = _NOTHING, _NO_HANDLES
+            delivery.messages, delivery.handles = NOTHING, _NO_HANDLES
         hub.deliveries.clear()
         for sent in hub.concluded:
             if isinstance(sent, Batch):
-                link = links.get(sent.gateway)
+                link = links.get(sent.origin)
                 if link is not None:
                     link(Result(sent.number, sent.counts, bytes(sent.statuses)))
             elif self._others is not None:
@@ -225,7 +226,7 @@ class Ledger:
         refused = set(self._hub.map.login_many(ids, handles, most))
         if not refused:
             return handles
-        self._links[gateway](Refused(array("Q", refused)))
+        self._links[gateway](LoginRefused(array("Q", refused)))
         return array("Q", [handle for handle in handles if handle not in refused])
 
     def _make_ready(self) -> None:

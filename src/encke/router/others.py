@@ -25,7 +25,7 @@ OTHER_NODES = "other nodes"
 """The origin of what comes from them."""
 
 
-class Peers(Protocol):
+class OtherNodes(Protocol):
     """The other nodes of the cluster."""
 
     def forward(self, verb: Verb, ids: list[bytes], messages: list[bytes]) -> bytes | None:
@@ -56,7 +56,7 @@ class RemoteSent(Sent, kw_only=True):
 class Others:
     """See the module's head. The ledger calls it, and lets the hub's events out afterwards."""
 
-    def __init__(self, hub: Hub, peers: Peers) -> None:
+    def __init__(self, hub: Hub, peers: OtherNodes) -> None:
         self.peers = peers
         self.remote_bytes = 0
         """Bytes of messages of other nodes that are under way."""

@@ -75,8 +75,8 @@ class RouterProcess:
             self._hub,
             expected,
             self._others,
-            settings.ack_timeout,
-            settings.connections_per_user,
+            ack_timeout=settings.ack_timeout,
+            most=settings.connections_per_user,
         )
         self._behind: set[int] = set()  # gateways of which that was logged
         self._lookups = Lookups(
@@ -132,7 +132,7 @@ class RouterProcess:
             self._looking_up = False
             self._reactor.not_after_turn(self._look_up)
 
-    # what the other nodes do (cluster.LocalRouter)
+    # what the other nodes do (cluster.local_router)
 
     @property
     def remote_bytes(self) -> int:

@@ -243,7 +243,7 @@ class LoggedIn(msgspec.Struct, frozen=True):
         return cls(array("Q", body))
 
 
-class Refused(msgspec.Struct, frozen=True):
+class LoginRefused(msgspec.Struct, frozen=True):
     """These aren't logged in: their ids have as many connections as they may."""
 
     handles: "array[int]"
@@ -374,7 +374,7 @@ class SeenNodes(msgspec.Struct, frozen=True):
 
 Frame = (
     Hello | Login | Logout | Synced | Send | Ack | Ready | LoggedIn | Deliver | Result
-    | AskNodes | SeenNodes | Alive | Refused
+    | AskNodes | SeenNodes | Alive | LoginRefused
 )  # fmt: skip
 
 _DECODERS: dict[int, Callable[[bytes], Frame]] = {
@@ -391,7 +391,7 @@ _DECODERS: dict[int, Callable[[bytes], Frame]] = {
     ASK_NODES: AskNodes.decode,
     SEEN_NODES: SeenNodes.decode,
     ALIVE: Alive.decode,
-    REFUSED: Refused.decode,
+    REFUSED: LoginRefused.decode,
 }
 
 

@@ -1,8 +1,8 @@
 """The message: one record, from the first byte of a request to the last byte on a stream.
 
 Where many travel together, they do so by columns (`Messages`): from a sender's body to the port,
-through frames, to the connections. No object a message is made for that. An encoder, at the end
-of the way, is given the record.
+through frames, to the connections. On the way no object a message is made; at its end one is, for
+the encoder, however many connections the message goes to.
 
 Pure.
 """
@@ -60,7 +60,8 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     publisher: bytes = b""
     """Who published it; empty if it was sent."""
     to: bytes = b""
-    """The user id that it's for; empty where only the connections are known."""
+    """The user id that it's for; empty where only the connections are known. This and what follows
+    is room for a log of messages: nothing sets it, or looks at it, yet."""
     position: int = 0
     """Its place in the log; 0 if there's none."""
     kind: Kind = Kind.MESSAGE
@@ -82,3 +83,7 @@ class Messages(msgspec.Struct):
     def size(self) -> int:
         """Bytes that they count for, where what is under way is bounded."""
         return sum(map(len, self.data)) + OVERHEAD * len(self.data)
+
+
+NOTHING = Messages([], [])
+"""In place of messages that a frame or a turn has by now, so that they needn't be kept."""

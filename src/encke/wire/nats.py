@@ -65,7 +65,7 @@ class Info(msgspec.Struct, frozen=True):
     """Lame duck mode: it is about to end, and asks its clients to go elsewhere."""
 
 
-class Message(msgspec.Struct, frozen=True, gc=False):
+class NatsMessage(msgspec.Struct, frozen=True, gc=False):
     """MSG or HMSG: `payload`, published to `subject`, for our subscription `sid`."""
 
     subject: bytes
@@ -100,7 +100,7 @@ class Err(msgspec.Struct, frozen=True):
     text: str
 
 
-Event = Info | Message | Ping | Pong | Ok | Err
+Operation = Info | NatsMessage | Ping | Pong | Ok | Err
 
 
 class Connect(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,7 +174,7 @@ WORTHWHILE = 4096
 _FIELD = rb"([^ \t\r\n]+)"
 _msg = re.compile(rb"MSG %b %b (?:%b )?(\d{1,9})" % (_FIELD, _FIELD, _FIELD)).fullmatch
 _hmsg = re.compile(rb"HMSG %b %b (?:%b )?(\d{1,9}) (\d{1,9})" % (_FIELD, _FIELD, _FIELD)).fullmatch
-_WORDS: dict[bytes, Event] = {b"PING": Ping(), b"PONG": Pong(), b"+OK": Ok()}
+_WORDS: dict[bytes, Operation] = {b"PING": Ping(), b"PONG": Pong(), b"+OK": Ok()}
 _info = msgspec.json.Decoder(Info)
 
 
@@ -197,7 +197,7 @@ class Decoder:
         """Whether nothing is unfinished."""
         return not self._buffer
 
-    def feed(self, data: bytes) -> list[Event]:
+    def feed(self, data: bytes) -> list[Operation]:
         """The events that `data` completes.
 
         Raises FrameError for what isn't the protocol, or is longer than it may be; the
@@ -209,7 +209,7 @@ class Decoder:
                 return []
             data = bytes(self._buffer)
             self._buffer.clear()
-        events: list[Event] = []
+        events: list[Operation] = []
         start = self._columns(data, events) if len(data) >= WORTHWHILE else 0
         start = self._messages(data, start, events)
         while (after := self._line(data, start, events)) is not None:
@@ -217,7 +217,7 @@ class Decoder:
         self._buffer += data[start:]
         return events
 
-    def _columns(self, data: bytes, events: list[Event]) -> int:
+    def _columns(self, data: bytes, events: list[Operation]) -> int:
         """Decode `data` if it's nothing but usual messages that are alike, as in most cases when
         there's much of it; where the rest begins, or 0: it's not, and nothing was decoded.
 
@@ -246,10 +246,10 @@ class Decoder:
             return 0
         subjects, sids = fields[1 :: width + 1], fields[2 :: width + 1]
         replies = fields[3 :: width + 1] if width == 5 else [b""] * count
-        events += map(Message, subjects, sids, payloads, replies)
+        events += map(NatsMessage, subjects, sids, payloads, replies)
         return len(data) - len(b"\r\n".join(lines[2 * count :]))
 
-    def _messages(self, data: bytes, start: int, events: list[Event]) -> int:
+    def _messages(self, data: bytes, start: int, events: list[Operation]) -> int:
         """Decode usual messages from `start` on; where the first thing is that isn't one."""
         add, max_payload, max_line = events.append, self._max_payload, self._max_line
         while (match := _usual_msg(data, start)) is not None:
@@ -262,11 +262,11 @@ class Decoder:
                 or body - start > max_line + 2  # 2: its CR LF
             ):
                 break
-            add(Message(subject, sid, data[body:end], reply or b""))
+            add(NatsMessage(subject, sid, data[body:end], reply or b""))
             start = end + 2
         return start
 
-    def _line(self, data: bytes, start: int, events: list[Event]) -> int | None:
+    def _line(self, data: bytes, start: int, events: list[Operation]) -> int | None:
         """Decode whatever begins at `start`; where it ends, or None if it isn't whole."""
         end = data.find(b"\r\n", start, start + self._max_line + 2)
         if end < 0:
@@ -292,7 +292,7 @@ class Decoder:
         return end + 2
 
     def _message(
-        self, data: bytes, start: int, body: int, line: bytes, events: list[Event]
+        self, data: bytes, start: int, body: int, line: bytes, events: list[Operation]
     ) -> int | None:
         """Decode the message of `line`, whose bytes begin at `body`; where it ends, or None."""
         match = _msg(line) or _hmsg(line)
@@ -310,5 +310,7 @@ class Decoder:
             return None
         if data[end : end + 2] != b"\r\n":
             raise FrameError(f"A message of {total} bytes doesn't end there.")
-        events.append(Message(subject, sid, data[payload:end], reply or b"", data[body:payload]))
+        events.append(
+            NatsMessage(subject, sid, data[payload:end], reply or b"", data[body:payload])
+        )
         return end + 2

@@ -55,7 +55,7 @@ class Heartbeat(Figures, frozen=True, kw_only=True):
     """It's the last one: the node goes, on purpose."""
 
 
-class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     """What became of a message at one node."""
 
     node: str
@@ -65,9 +65,9 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _heartbeat = msgspec.json.Decoder(Heartbeat)
-_answer = msgspec.json.Decoder(Answer)
+_reply = msgspec.json.Decoder(Reply)
 encode = msgspec.json.Encoder().encode
-"""A Heartbeat or an Answer as it travels."""
+"""A Heartbeat or a Reply as it travels."""
 
 
 def heartbeat(raw: bytes) -> Heartbeat:
@@ -75,12 +75,12 @@ def heartbeat(raw: bytes) -> Heartbeat:
     return _checked(_heartbeat, raw)
 
 
-def answer(raw: bytes) -> Answer:
-    """`raw` as an Answer; raises FrameError if it's none."""
-    return _checked(_answer, raw)
+def reply(raw: bytes) -> Reply:
+    """`raw` as a Reply; raises FrameError if it's none."""
+    return _checked(_reply, raw)
 
 
-_Said = TypeVar("_Said", Heartbeat, Answer)
+_Said = TypeVar("_Said", Heartbeat, Reply)
 
 
 def _checked(decoder: "msgspec.json.Decoder[_Said]", raw: bytes) -> _Said:

@@ -23,7 +23,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _RETRY = re.compile(rb"[0-9]{1,9}").fullmatch  # nine digits are eleven days
 
 
-class Event(msgspec.Struct, frozen=True):
+class MessageEvent(msgspec.Struct, frozen=True):
     """One event: `data` with its lines joined by LF, and its `type`."""
 
     data: str
@@ -52,7 +52,7 @@ class SseReader:
         self._type = b""
         self._id = last_event_id
 
-    def feed(self, piece: bytes) -> list[Event]:
+    def feed(self, piece: bytes) -> list[MessageEvent]:
         """The events that `piece` completes.
 
         Raises FrameError if an event is larger than the limit; the reader is then
@@ -65,14 +65,14 @@ class SseReader:
         self._skip_line_feed = piece.endswith(b"\r")
         head, *lines = _LINE_END.split(piece)
         self._rest += head
-        events: list[Event] = []
+        events: list[MessageEvent] = []
         for line in lines:
             self._take(bytes(self._rest), events)
             self._rest = bytearray(line)
         self._check(self._rest)
         return events
 
-    def _take(self, line: bytes, events: list[Event]) -> None:
+    def _take(self, line: bytes, events: list[MessageEvent]) -> None:
         self._check(line)
         if self._at_start:
             self._at_start = False
@@ -93,10 +93,10 @@ class SseReader:
         elif field == b"retry" and _RETRY(value):
             self.retry = int(value) / 1000
 
-    def _dispatch(self, events: list[Event]) -> None:
+    def _dispatch(self, events: list[MessageEvent]) -> None:
         self.last_event_id = self._id
         if self._data:
-            events.append(Event(_text(self._data[:-1]), _text(self._type) or "message"))
+            events.append(MessageEvent(_text(self._data[:-1]), _text(self._type) or "message"))
         self._data = bytearray()
         self._type = b""
 

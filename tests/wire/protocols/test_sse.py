@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from encke.wire.message import Message
 from encke.wire.protocols.sse import PROTOCOL
 from encke.wire.request import Request
-from encke.wire.sse_reader import Event, SseReader
+from encke.wire.sse_reader import MessageEvent, SseReader
 
 
 def read(stream: bytes) -> list[str]:
@@ -42,7 +42,9 @@ def test_messages_come_back(messages: list[str]) -> None:
     """A reader gets each message as it was sent, but for its line ends, which become LF."""
     stream = b"".join(PROTOCOL.encode(Message(message.encode()), 0) for message in messages)
     unified = [message.replace("\r\n", "\n").replace("\r", "\n") for message in messages]
-    assert SseReader().feed(PROTOCOL.greeting(1.0) + stream) == [Event(data) for data in unified]
+    assert SseReader().feed(PROTOCOL.greeting(1.0) + stream) == [
+        MessageEvent(data) for data in unified
+    ]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\r\n")))
@@ -77,7 +79,7 @@ def test_heartbeat() -> None:
     """A heartbeat is a comment: it neither is a message nor ends or changes one."""
     reader = SseReader()
     assert reader.feed(PROTOCOL.heartbeat * 3) == []
-    assert reader.feed(PROTOCOL.encode(Message(b"a"), 0)) == [Event("a")]
+    assert reader.feed(PROTOCOL.encode(Message(b"a"), 0)) == [MessageEvent("a")]
     assert reader.retry is None
 
 

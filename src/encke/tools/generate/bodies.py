@@ -14,7 +14,7 @@ import msgspec
 from ..load.target import Target
 from .account import Account
 from .compose import Composer
-from .connection import Answer, Connection, Message
+from .connection import Connection, Counts, Message
 from .plan import Plan
 from .poller import Poller
 
@@ -105,7 +105,7 @@ class Bodies(Connection):
         self._write_lines()
         super().flush()
 
-    def answered(self, status: int, answer: Answer) -> None:
+    def answered(self, status: int, answer: Counts) -> None:
         if not self._bodies:
             return  # an answer to no question; what follows shows what is wrong
         body = self._bodies.popleft()

@@ -30,7 +30,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 LONGEST_RETRY_AFTER = 60.0
 
 
-class Answer(msgspec.Struct):
+class Counts(msgspec.Struct):
     """The members of Encke's answers that matter here; other servers' have none."""
 
     accepted: int | None = None
@@ -39,7 +39,7 @@ class Answer(msgspec.Struct):
     """Of a node among others: messages were handed on, and who got them there isn't told."""
 
 
-_answer = msgspec.json.Decoder(Answer)
+_answer = msgspec.json.Decoder(Counts)
 
 Message = tuple[int, int]
 """(user, sequence)"""
@@ -103,7 +103,7 @@ class Connection(ABC):
         """Write a message (to `out`, at the latest when flushed)."""
 
     @abstractmethod
-    def answered(self, status: int, answer: Answer) -> None:
+    def answered(self, status: int, answer: Counts) -> None:
         """The next answer."""
 
     @abstractmethod
@@ -252,9 +252,9 @@ class Connection(ABC):
         if self._retry_after:
             self._pause_until = time.monotonic() + self._retry_after
         try:
-            answer = _answer.decode(self._body) if self._body[:1] == b"{" else Answer()
+            answer = _answer.decode(self._body) if self._body[:1] == b"{" else Counts()
         except msgspec.MsgspecError:
-            answer = Answer()
+            answer = Counts()
         self._last_answer = not self._parser.should_keep_alive()
         self.answered(status, answer)
 

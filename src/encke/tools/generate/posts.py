@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ..load.target import PLACE, Target
 from .account import Account
 from .compose import Composer
-from .connection import Answer, Connection, Message
+from .connection import Connection, Counts, Message
 from .plan import Plan
 from .poller import Poller
 
@@ -70,7 +70,7 @@ class Posts(Connection):
         )
         self._requests.append(_Request(user, sequence, time.monotonic_ns()))
 
-    def answered(self, status: int, answer: Answer) -> None:
+    def answered(self, status: int, answer: Counts) -> None:
         if not self._requests:
             return  # an answer to no question; what follows shows what is wrong
         user, sequence, written = self._requests.popleft()

@@ -7,7 +7,7 @@ a link they are lost, and who asked finds out by time.
 
 from ..scoreboard import NatsLink
 from ..wire import nodes
-from ..wire.nodes import Answer
+from ..wire.nodes import Reply
 from .uplink import Uplink
 
 MAX_HELD = 10_000
@@ -16,7 +16,7 @@ MAX_HELD = 10_000
 UNKNOWN = "This node can't say who is subscribed now."
 
 
-class Answers:
+class Replies:
     """Those of one node."""
 
     def __init__(self, node: str, uplink: Uplink) -> None:
@@ -37,11 +37,11 @@ class Answers:
         """So many connections here got the message of `ticket`; None: nobody can say."""
         reply = self._tickets.pop(ticket)
         error = UNKNOWN if count is None else ""
-        self._say(reply, Answer(self._node, count or 0, error))
+        self._say(reply, Reply(self._node, count or 0, error))
 
     def refuse(self, reply: bytes, why: str) -> None:
         """The message that wants an answer at `reply` isn't taken."""
-        self._say(reply, Answer(self._node, 0, why))
+        self._say(reply, Reply(self._node, 0, why))
 
     def linked(self) -> None:
         """What was held can leave."""
@@ -53,7 +53,7 @@ class Answers:
         """There's nobody to tell."""
         self._held.clear()
 
-    def _say(self, subject: bytes, answer: Answer) -> None:
+    def _say(self, subject: bytes, answer: Reply) -> None:
         payload = nodes.encode(answer)
         if self._uplink.state is not NatsLink.RESTORING:
             self._uplink.offer(subject, payload)
