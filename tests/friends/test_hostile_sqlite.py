@@ -16,7 +16,7 @@ import pytest
 from encke.errors import StoreError
 from encke.friends.directories import open_directory
 from encke.friends.opening import open_store
-from encke.friends.sqlite.file import FILE
+from encke.friends.sqlite.place import FILE
 from encke.friends.store import Pair, Store
 from encke.reactor.loop import Reactor
 

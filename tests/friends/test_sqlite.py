@@ -16,8 +16,9 @@ from encke.errors import StoreError
 from encke.friends.directories import open_directory
 from encke.friends.directory import Lookup
 from encke.friends.opening import open_store
-from encke.friends.sqlite.file import FILE, VERSION
+from encke.friends.sqlite.file import VERSION
 from encke.friends.sqlite.keys import key, keys
+from encke.friends.sqlite.place import FILE
 from encke.friends.store import Page
 from encke.reactor.loop import Reactor
 

@@ -11,7 +11,7 @@ import pytest
 
 from bench.crowd import Crowd, End
 from encke.friends.opening import open_store
-from encke.friends.sqlite.file import FILE
+from encke.friends.sqlite.place import FILE
 
 from .node import Node, until
 from .raw import ask, post

@@ -14,7 +14,7 @@ import msgspec
 
 from ..reactor.loop import Reactor
 from ..scoreboard import Scoreboard
-from ..settings import Settings
+from ..settings import Settings, friends_store
 from ..version import VERSION
 from ..wire.request import Request
 from ..wire.response import JSON, Headers
@@ -22,6 +22,7 @@ from . import state
 from .problems import RETRY_AFTER, problem, problem_of
 from .response import Outcome, Response
 from .routes import Asked, Route, find, segments_of
+from .store_watch import StoreWatch
 
 if TYPE_CHECKING:
     from .cluster import Cluster
@@ -68,6 +69,13 @@ class Control:
         told = self._cluster.state if self._cluster is not None else None
         self._reader = state.Reader(scoreboard, VERSION, told)
         reactor.every(WATCH, self._reader.tick)
+        self._store = StoreWatch(
+            reactor,
+            friends_store(settings),
+            settings.data,
+            lambda answered: self._managed().check(answered),
+        )
+        self._store.look()
         self._table = (
             Route(b"GET", "/", self.index),
             Route(b"GET", "/health", self.health),
@@ -132,11 +140,13 @@ class Control:
             from .friends import Friends  # SQLite and a thread
 
             self._friends = Friends(self._settings, self._reactor)
+            self._store.managed = True
         return self._friends
 
     def health(self, _asked: Asked) -> Response:
-        """200 while the node takes connections and no gateway or router hangs, else 503."""
-        health = self._reader.health()
+        """200 while the node takes connections and no gateway or router hangs, else 503: friends
+        that can't be looked up are no reason to send streams elsewhere."""
+        health = self._reader.health(friends="unavailable" if self._store.reason else "")
         body = msgspec.json.encode(health)
         if health.status == "ready":
             return Response(HTTPStatus.OK, body, JSON)

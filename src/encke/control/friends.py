@@ -28,7 +28,7 @@ from ..reactor.loop import Reactor
 from ..settings import Settings, friends_store
 from ..wire.response import JSON, Headers
 from ..wire.subscriptions import FORMS, Form, Pair, Reader
-from .problems import RETRY_AFTER, Rejected, problem
+from .problems import FAILED, RETRY_AFTER, Rejected, problem, problem_of
 from .response import Later, Response
 from .routes import Asked
 from .store_thread import StoreThread
@@ -59,6 +59,21 @@ class Friends:
     def close(self) -> None:
         """Let the store go."""
         self._thread.close()
+
+    def check(self, answered: Callable[[str], None]) -> None:
+        """Call `answered` with what is wrong with the store, empty if nothing seems to be."""
+        wrong: list[str] = []
+
+        def failed(error: StoreError) -> Response:
+            wrong.append(str(error))
+            return problem_of(error)
+
+        def told(response: Response | None) -> None:
+            answered("".join(wrong) if wrong or response is None else FAILED)
+
+        self._thread.call(
+            lambda store: store.subscriptions(b"0", None, 1), lambda _: None, failed
+        ).then(told)
 
     def subscribe(self, asked: Asked) -> Later:
         """Make one subscription."""

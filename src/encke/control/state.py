@@ -68,10 +68,11 @@ class Hung(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Whether the node takes connections, and who hangs."""
+    """Whether the node takes connections, who hangs, and whether friends are unavailable."""
 
     status: str
     hung: list[Hung] = []
+    friends: str = ""
 
 
 class ClusterNode(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,7 +194,7 @@ class Reader:
         """To be called several times a second."""
         self._watcher.look()
 
-    def health(self) -> Health:
+    def health(self, friends: str = "") -> Health:
         """``starting``, ``ready``, ``hung`` or ``draining``: the node takes connections, and serves
         everyone, while it's ready. It's hung if a gateway or the router is."""
         node = self._scoreboard.row(NODE)[Field.STATE]
@@ -204,8 +205,9 @@ class Reader:
             and (silent := self._watcher.silent(row)) >= SILENT
         ]
         if hung and node == State.READY:
-            return Health(status="hung", hung=hung)
-        return Health(status=State(node or State.STARTING).name.lower(), hung=hung)
+            return Health(status="hung", hung=hung, friends=friends)
+        status = State(node or State.STARTING).name.lower()
+        return Health(status=status, hung=hung, friends=friends)
 
     def read(self) -> NodeState:
         """The state as it is now, memory as it was at most a second ago."""

@@ -15,8 +15,9 @@ from pathlib import Path
 from ...errors import StoreError
 from ..directory import MAX_ROWS, Done, Lookup
 from ..store import Page
-from .file import FILE, SUBSCRIBERS, explained, first_pages, opened, page, version_of
+from .file import SUBSCRIBERS, explained, first_pages, opened, page, version_of
 from .names import Names, look
+from .place import FILE
 
 PATIENCE = 0.1
 """Seconds to wait for the file, which is locked for a moment only if its log is just being

@@ -1,4 +1,4 @@
-"""The file: its name, its schema, how it's opened, what its errors mean.
+"""The file: its schema, how it's opened, what its errors mean.
 
 ::
 
@@ -27,8 +27,7 @@ from ...errors import StoreError
 from ..store import Page
 from .keys import FIRST, Key, key, keys
 from .names import Names, alone, look, take_away, write_down
-
-FILE = "friends.sqlite"
+from .place import unusable
 
 BY_SUBSCRIBER = "CREATE INDEX subscriptions_reversed ON subscriptions (subscriber, publisher)"
 
@@ -204,10 +203,7 @@ def explained(file: Path) -> Iterator[None]:
             todo = _WHAT_TO_DO.get(code, "Look at the file, its directory and its disk.")
         raise StoreError(f"The friends in {file} can't be used: {error}. {todo}") from error
     except OSError as error:
-        raise StoreError(
-            f"{error.filename or file}: {error.strerror}. Make {file.parent} a directory that the "
-            "user that Encke runs as may write to, or name another one with --data."
-        ) from error
+        raise unusable(file.parent, f"{error.filename or file}: {error.strerror}") from error
 
 
 def is_damaged(error: StoreError) -> bool:

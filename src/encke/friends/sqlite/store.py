@@ -17,7 +17,6 @@ from pathlib import Path
 from ...errors import StoreError
 from ..store import PAGE_IDS, Degrees, Page, Pair, Progress, tell_nobody
 from .file import (
-    FILE,
     SUBSCRIBERS,
     SUBSCRIPTIONS,
     connect,
@@ -32,6 +31,7 @@ from .file import (
 from .keys import FIRST, Key, key
 from .loading import load
 from .names import LOG, Names, look
+from .place import FILE
 
 PATIENCE = 60.0
 """Seconds to wait for another writer: a load may take some 20 to write a slice."""
