@@ -56,6 +56,10 @@ def test_the_process_environment_counts(monkeypatch: pytest.MonkeyPatch) -> None
         ({"body_limit": MAX_MESSAGE + 1}, "settings: body_limit:"),
         ({"line_limit": MAX_MESSAGE + 1}, "settings: line_limit:"),
         ({"send_buffer": 16 * 1024 - 1}, "settings: send_buffer:"),
+        ({"body_rate": -1}, "settings: body_rate:"),
+        ({"bodies_total": 1023}, "settings: bodies_total:"),
+        ({"bodies_total": 2 << 20, "body_limit": (2 << 20) + 1}, "--bodies-total is too small"),
+        ({"bodies_total": 2 << 20, "line_limit": (2 << 20) + 1}, "--bodies-total is too small"),
         ({"colour": "red"}, "colour"),
     ],
 )

@@ -48,6 +48,7 @@ class Field(enum.IntEnum):
     LOGINS_HELD = enum.auto()  # router: (user id, connection) pairs
     QUEUED_BYTES = enum.auto()  # waiting for slow clients
     BLOCKED = enum.auto()  # connections for which something waits
+    BODY_BYTES = enum.auto()  # kept of bodies that haven't come to their end
     NATS_LINK = enum.auto()  # router: a NatsLink
     NODES = enum.auto()  # router: other nodes that it knows
     NODE = enum.auto()  # router: the node's own name among them, a number of 48 bits

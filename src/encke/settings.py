@@ -173,6 +173,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "what became of its message (503). A publication for a million takes the most."
         ),
     ] = 60.0
+    body_rate: Annotated[
+        int,
+        Meta(ge=0, le=1 << 30),
+        _described(
+            "Least rate of a body, or of a line of NDJSON, bytes a second: so many extend the time "
+            "that it has by a second, up to --body-timeout. 0: none."
+        ),
+    ] = 1024
+    bodies_total: Annotated[
+        int,
+        Meta(ge=1024, le=1 << 40),
+        _described(
+            "Bytes that may be kept of unfinished bodies in one gateway; when more would, those of "
+            "which nothing has come for longest are refused (503). At least --body-limit and "
+            "--line-limit."
+        ),
+    ] = 64 * 1024 * 1024
     idle_timeout: Annotated[
         Timeout,
         _described("Time that a kept-alive connection may wait for its next request, seconds."),
@@ -373,6 +390,11 @@ def _check_safe(settings: Settings) -> None:
         raise BadSettings(
             "--friends sqlite is a file of this machine, which the other nodes of the cluster "
             "can't see. Name a database that all can: --friends postgresql://..., or --friends off."
+        )
+    if settings.bodies_total < max(settings.body_limit, settings.line_limit):
+        raise BadSettings(
+            "--bodies-total is too small: one body would be more. It's at least --body-limit and "
+            "--line-limit."
         )
     for name in ("listen", "control"):
         host, _ = address(getattr(settings, name))

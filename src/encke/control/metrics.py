@@ -21,6 +21,7 @@ _GAUGES = {
     "logins_held": "Pairs of user id and stream.",
     "queued_bytes": "Bytes waiting for slow clients.",
     "blocked": "Connections for which bytes wait: their clients haven't taken what came before.",
+    "body_bytes": "Bytes kept of bodies of requests that haven't come to their end.",
     "tcp_memory_bytes": "Memory that the kernel keeps for TCP, of all programs of the machine.",
     "nodes": "Other nodes of the cluster that are heard of.",
 }

@@ -122,6 +122,7 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
     logins_held: int
     queued_bytes: int
     blocked: int
+    body_bytes: int
     tcp_memory_bytes: int
     nats_link: str
     nodes: int

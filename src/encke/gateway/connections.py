@@ -13,6 +13,7 @@ import os
 from ..scoreboard import Field
 from ..settings import Settings
 from . import sockets
+from .bodies import Bodies
 from .columns import Columns
 from .exchange import Exchange
 from .life import (
@@ -64,6 +65,7 @@ class Connections:
             written=self._written,
             limited=self.is_stream,
         )
+        self.bodies = Bodies(settings.bodies_total)
         self.router = router
         self.awake: dict[int, Exchange] = {}
         """By descriptor: those of which more than the row is known, see `requests`."""
@@ -205,6 +207,7 @@ class Connections:
     def _abandon(self, fd: int) -> None:
         exchange = self.awake.pop(fd, None)
         if exchange is not None:
+            self.bodies.forget(exchange)
             exchange.end()
 
     def _close_slow(self, fd: int) -> None:

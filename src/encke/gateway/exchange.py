@@ -32,6 +32,14 @@ class Handler:
         """The answer; empty until it's known."""
         exchange.owed.append(self)
 
+    @property
+    def kept(self) -> int:
+        """Bytes of the body that are kept for what is to come."""
+        return 0
+
+    def drop(self) -> None:
+        """Keep nothing of it."""
+
     def feed(self, piece: bytes) -> None:
         """A piece of the request's body; here: nobody wants it."""
 
@@ -52,7 +60,7 @@ class Login(msgspec.Struct, frozen=True):
 class Exchange:
     """What is known of one awake connection."""
 
-    __slots__ = ("fd", "handler", "login", "owed", "parser", "request", "route")
+    __slots__ = ("fd", "handler", "kept", "login", "owed", "parser", "request", "route")
 
     def __init__(self, parser: RequestParser) -> None:
         self.fd = -1
@@ -67,6 +75,8 @@ class Exchange:
         self.owed: deque[Handler] = deque()
         """Those whose answers aren't on their way yet."""
         self.login: Login | None = None
+        self.kept = 0
+        """Bytes of its unfinished body, see bodies."""
 
     def cut_off(self) -> None:
         """The client has ended in the middle of a body: that request has no answer."""

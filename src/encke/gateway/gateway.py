@@ -269,6 +269,7 @@ class Gateway:
             counts[own] = count
         counts[Field.QUEUED_BYTES] = connections.outbox.tail_bytes
         counts[Field.BLOCKED] = len(connections.outbox.tails)
+        counts[Field.BODY_BYTES] = connections.bodies.total
         counts[Field.BYTES_OUT] = connections.outbox.bytes_out
         for field in range(Field.CONNECTIONS, Field.LOG_LINES_DROPPED):
             row[field] = counts[field]

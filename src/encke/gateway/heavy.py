@@ -1,9 +1,11 @@
 """Heavy connections: who sends much is served last, by turns, and little while others send.
 
 A connection is heavy as long as there's more of it than a turn reads, many requests come at once,
-or an NDJSON body is coming (`Requests.much`). It stands in an epoll of its own (poller), which is
-looked at once all others of a turn were served, their answers given, and their messages are on
-their way to the router. From that epoll one at a time is read from; who was goes to its end.
+or a long body is coming, or NDJSON (`Requests.much`). It stands in an epoll of its own (poller),
+which is looked at once all others of a turn were served, their answers given, and their messages
+are on their way to the router. From that epoll one at a time is read from; who was goes to its
+end. But a long message is read to its end, if all of it is there: so there aren't more half read
+than need be, see bodies.
 
 Of the window the last quarter is for others: once the rest of it is under way, heavy connections
 aren't read from, but who sends a short message is. And while anybody does (LATELY), the heavy are
@@ -65,6 +67,8 @@ class Heavy:
         self._window = window - window // 4
         self._serve = serve
         self._began = self._rests_until = 0.0
+        self._half: int | None = None
+        """Of which message there's more to read."""
         self.heard = 0.0
         """When others have sent something last."""
         self.ready = False
@@ -85,15 +89,20 @@ class Heavy:
         window = min(self._window, POLITE_WINDOW) if polite else self._window
         if not self._has_room(window):
             return False  # the router's answer begins another turn
-        piece, most = (READ_SIZE,) * 2 if polite else (PIECE, BYTES_A_TURN)
+        piece = READ_SIZE if polite else PIECE
+        most = piece if polite else BYTES_A_TURN
         requests, desk, poller = self._requests, self._desk, self._poller
         requests.bytes_read = desk.lines_read = 0
         while requests.bytes_read < most and desk.lines_read < LINES_A_TURN:
-            if not (ready := poller.heavy_ready(1)):
+            half = self._half if self._half in poller.heavy else None
+            if not (ready := [(half, IN)] if half else poller.heavy_ready(1)):
                 break
+            fd, before = ready[0][0], requests.bytes_read
             self._serve(ready, piece)
-            if not requests.much:
-                poller.recall(ready[0][0])
+            full = requests.bytes_read - before >= piece
+            self._half = fd if full and requests.is_message(fd) else None
+            if not requests.much and fd in poller.heavy:
+                poller.recall(fd)
             if not self._has_room(window):
                 break
         self._began = now

@@ -106,7 +106,7 @@ PATIENCE: dict[int, str | float] = {
     NEW: "head_timeout",  # since it was accepted: the first head's time is the same
     IDLE: "idle_timeout",
     HEAD: "head_timeout",
-    BODY: "body_timeout",  # since its last piece
+    BODY: "body_timeout",  # since it began; its pieces extend it, see Requests._read_on_body
     OWING: "answer_timeout",  # since the last request
     WAITING: "answer_timeout",
     LOGGING_IN: "head_timeout",

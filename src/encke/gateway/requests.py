@@ -21,7 +21,7 @@ from ..wire.message import SEND
 from ..wire.request import END, Event, Refusal, Request
 from ..wire.response import CONTINUE
 from . import life, sockets
-from .connections import Connections
+from .connections import TICK, Connections
 from .exchange import MAX_PIPELINED, Exchange, Handler
 from .life import (
     BODY,
@@ -38,7 +38,7 @@ from .life import (
 )
 from .pages import refuser, taker
 from .routes import Action, Problem, Route, route
-from .senders import UNAVAILABLE, Desk, Single, too_large
+from .senders import UNAVAILABLE, Bulk, Desk, Single, too_large
 from .streams import Streams
 
 READ_SIZE = 16 * 1024
@@ -46,7 +46,7 @@ READ_SIZE = 16 * 1024
 messages as short as can be, all others wait 2 ms for them."""
 
 MESSAGE_SIZE = 64 * 1024
-"""Bytes read if they are of one message: they cost little."""
+"""Bytes read if they are of one message: they cost little. But not while many bodies are kept."""
 
 ASK_SIZE = 4 * 1024
 """Bytes read at once of who asks for a stream, or for anything else, while senders aren't read
@@ -83,6 +83,13 @@ OVERDUE = Problem(
 
 TIMEOUT = Problem(408, "The request came too slowly; send it in one go.")
 
+TOO_MUCH = Problem(
+    503,
+    "More unfinished bodies have come than are kept (--bodies-total), and of this one nothing for "
+    "longest; send it again, in one go.",
+    ((b"Retry-After", b"1"),),
+)
+
 
 class Requests:
     """The requests of one gateway's connections."""
@@ -111,6 +118,7 @@ class Requests:
         self._lets_pages = bool(self._settings.allow_origin)
         self._limit = self._settings.body_limit
         self._limit_digits = len(str(self._limit))
+        self._rate = self._settings.body_rate * TICK  # bytes a tick
         self.bytes_read = 0
         """Bytes that were read since whoever bounds them reset this."""
         self.much = False
@@ -144,7 +152,7 @@ class Requests:
                 exchange.fd = fd
                 self._awake[fd] = exchange
             self._received(exchange, data)
-            if self.much and size == READ_SIZE and isinstance(exchange.handler, Single):
+            if len(data) == size == READ_SIZE and self._may_bring_more(fd):
                 self.readable(fd, MESSAGE_SIZE - READ_SIZE)
                 return
         elif state in (WAITING, LOGGING_IN):
@@ -161,6 +169,14 @@ class Requests:
             return state in (NEW, IDLE) and sockets.peek(fd) != b"P"
         except OSError:
             return True  # reading will tell
+
+    def _may_bring_more(self, fd: int) -> bool:
+        return self.is_message(fd) and not self._connections.bodies.many
+
+    def is_message(self, fd: int) -> bool:
+        """Whether the connection is in the middle of a message."""
+        exchange = self._awake.get(fd)
+        return exchange is not None and isinstance(exchange.handler, Single)
 
     def _new_exchange(self) -> Exchange:
         return Exchange(
@@ -191,7 +207,8 @@ class Requests:
                 at += 2
             else:
                 self._handle(exchange, event)
-        self.much |= end > MANY or self._desk.lines_read - lines > MANY
+        lines = self._desk.lines_read - lines
+        self.much |= end > MANY or lines > MANY
         state = states[fd]
         if state >= WAITING:
             if not exchange.owed:
@@ -206,7 +223,7 @@ class Requests:
             if not self.much:
                 self.heard = True
         else:
-            self._read_on(exchange)
+            self._read_on(exchange, anew=lines > 0)
 
     def _take(self, exchange: Exchange, request: Request, body: Event) -> bool:
         """Take what nearly every request is, a short message that is here as a whole, on the
@@ -248,18 +265,42 @@ class Requests:
         if dribbles:
             self._poller.defer(fd)
 
-    def _read_on(self, exchange: Exchange) -> None:
-        """All that came is dealt with: the connection goes on, from where its bytes end."""
+    def _read_on(self, exchange: Exchange, *, anew: bool) -> None:
+        """All that came is dealt with: the connection goes on, from where its bytes end. `anew`:
+        lines of NDJSON have come to their end."""
         fd, move = exchange.fd, self._connections.move
         if exchange.request is not None:
-            move(fd, life.Event.BODY_BEGAN)
-            self.much |= exchange.handler is not None and exchange.handler.bulk
+            self._read_on_body(exchange, anew=anew)
         else:
             move(fd, life.Event.WHOLE)
             if not exchange.parser.between_requests:
                 move(fd, life.Event.HEAD_BEGAN)
         if len(exchange.owed) >= MAX_PIPELINED:
             self._connections.hold(fd)
+
+    def _read_on_body(self, exchange: Exchange, *, anew: bool) -> None:
+        """There's more of a body to come: what has come buys it time."""
+        fd, handler, deadlines = exchange.fd, exchange.handler, self._deadlines
+        assert handler is not None
+        before, after, deadline = exchange.kept, handler.kept, deadlines[fd]
+        self._connections.move(fd, life.Event.BODY_BEGAN)
+        if before and not anew and self._rate:
+            deadline += int(after / self._rate) - int(before / self._rate)
+            deadlines[fd] = min(deadline, deadlines[fd])
+        bodies = self._connections.bodies
+        bodies.keep(exchange, after, anew=anew, more=self.much)
+        for slow in bodies.drop(exchange, sockets.unread):
+            self._give_up(slow, TOO_MUCH)
+        self.much |= handler.bulk or after >= READ_SIZE
+
+    def _give_up(self, exchange: Exchange, problem: Problem) -> None:
+        """No more is read of what is half here."""
+        self._connections.move(exchange.fd, life.Event.LAST)
+        handler = exchange.handler or Handler(exchange)
+        if isinstance(handler, Bulk):
+            handler.give_up(problem)
+        else:
+            self._desk.refused(handler, problem)
 
     def _ended(self, fd: int, state: int) -> None:
         """The client won't send any more."""
@@ -271,6 +312,7 @@ class Requests:
         if exchange is not None:
             exchange.login = None
             if state == BODY:
+                self._connections.bodies.forget(exchange)
                 exchange.cut_off()
             if not exchange.owed:
                 self._desk.ready.append(exchange)
@@ -282,6 +324,10 @@ class Requests:
         if exchange is None or state not in _AWAKE:
             connections.close(fd)
             return
+        apart = fd in connections.held or fd in self._poller.heavy
+        if state == BODY and apart and sockets.unread(fd):
+            connections.move(fd, life.Event.BODY_BEGAN)  # it's we who are slow
+            return
         self._counts[Field.TIMEOUTS] += 1
         if state in _OWED:
             self._overdue(exchange)
@@ -289,8 +335,7 @@ class Requests:
             connections.router.logout(connections.columns.handle[fd])
             self._no_stream(exchange, UNAVAILABLE)
         else:
-            connections.move(fd, life.Event.LAST)
-            self._desk.refused(exchange.handler or Handler(exchange), TIMEOUT)
+            self._give_up(exchange, TIMEOUT)
 
     def _overdue(self, exchange: Exchange) -> None:
         """Answers have been owed for too long: what isn't known by now is said so."""
@@ -362,6 +407,7 @@ class Requests:
             self._connections.move(exchange.fd, life.Event.LAST)
         if isinstance(where, Problem) and handler is not None:
             self._desk.refused(handler, where)
+        self._connections.bodies.forget(exchange)
         exchange.request = exchange.handler = exchange.route = None
         if isinstance(where, Route) and where.action is Action.STREAM:
             date = self._desk.answers.date

@@ -95,8 +95,14 @@ class Single(Handler):
                 self._body = bytearray(self._body)
             self._body += piece
         if len(self._body) > self._limit:
-            self._body = b""
             self._desk.refused(self, too_large(self._limit))
+
+    @property
+    def kept(self) -> int:
+        return len(self._body)
+
+    def drop(self) -> None:
+        self._body = b""
 
     def finish(self) -> None:
         self.take(bytes(self._body))
@@ -167,6 +173,20 @@ class Bulk(Handler):
         self._finished = True
         self._conclude()
 
+    @property
+    def kept(self) -> int:
+        return self._cutter.kept
+
+    def drop(self) -> None:
+        self._cutter.finish()
+
+    def give_up(self, problem: Problem) -> None:
+        """No more of the body is read; the answer comes once it's known what became of the rest."""
+        self.drop()
+        if self._problem is None:
+            self._problem = (problem, {})
+        self._conclude()
+
     def settled(self, messages: int, delivered: int, forwarded: int = 0) -> None:
         """See port.Sender."""
         self._pending -= messages
@@ -195,6 +215,7 @@ class Bulk(Handler):
             self._refuse(decoded.bad.reason, decoded.bad.number)
 
     def _refuse(self, reason: str, line: int) -> None:
+        self.drop()
         if self._problem is None:
             detail = f"Line {line}: {reason} The lines before it were sent."
             self._problem = (Problem(400, detail), {"line": line})
@@ -256,6 +277,9 @@ class Desk:
         unread = request is not None and exchange.handler is handler and request.has_body
         if unread and self.states[exchange.fd] != ENDING:
             self._connections.move(exchange.fd, life.Event.LAST)  # nobody wants the rest of it
+        if unread:
+            handler.drop()
+            self._connections.bodies.forget(exchange)
         handler.data = self.answers.refused(
             problem,
             close=self.ends(handler),

@@ -24,7 +24,10 @@ Who doesn't answer a probe is gone once TCP_USER_TIMEOUT has passed since their 
 of life, at the next probe. RFC 9293, 3.8.4; tcp(7); kernel: tcp_sock_set_keepidle_locked().
 """
 
+import fcntl
 import socket
+import sys
+import termios
 
 _NEVER = 32767
 """Seconds; the most that Linux takes."""
@@ -82,6 +85,11 @@ def peek(fd: int) -> bytes:
         return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     finally:
         connection.detach()
+
+
+def unread(fd: int) -> int:
+    """Bytes that wait to be read (SIOCINQ, tcp(7))."""
+    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def _borrowed(fd: int) -> socket.socket:

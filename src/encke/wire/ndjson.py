@@ -65,8 +65,13 @@ class LineCutter:
         return block
 
     @property
+    def kept(self) -> int:
+        """Bytes of the line that is still being read."""
+        return len(self._partial)
+
+    @property
     def too_long(self) -> bool:
-        """Whether the line that is still being read is longer than the limit."""
+        """Whether that line is longer than the limit."""
         return len(self._partial) > self._limit
 
 
