@@ -1,5 +1,7 @@
-"""What the repository itself keeps to: its commits, and the length of its files."""
+"""What the repository itself keeps to: its commits, its files and names, and what lists them."""
 
+import ast
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -42,3 +44,34 @@ def test_length_of_files(file: Path) -> None:
     """A file that grows beyond does two things."""
     lines = len(file.read_text("utf-8").splitlines())
     assert lines <= LINES, f"{file.relative_to(ROOT)} has {lines} lines: split it by what it does"
+
+
+def documentation(room: Path) -> str:
+    """What a package says of itself."""
+    return ast.get_docstring(ast.parse((room / "__init__.py").read_bytes())) or ""
+
+
+ROOMS = sorted(file.parent for file in (ROOT / "src/encke").rglob("__init__.py"))
+IN_ORDER = [room for room in ROOMS if "reading order" in documentation(room)]
+
+
+@pytest.mark.parametrize("room", IN_ORDER, ids=lambda room: room.name)
+def test_reading_orders_are_whole(room: Path) -> None:
+    """A package that says in which order its files are read names each of them."""
+    named = set(re.findall(r"`(\w+)`", documentation(room)))
+    files = {file.stem for file in room.glob("*.py") if file.stem != "__init__"}
+    assert files <= named
+
+
+def test_there_are_reading_orders() -> None:
+    """The two rooms in which a stranger would be lost have one."""
+    assert {"gateway", "hub"} <= {room.name for room in IN_ORDER}
+
+
+def test_every_decision_is_listed() -> None:
+    """docs/adr/README.md has each page, by its number, and no other."""
+    adr = ROOT / "docs/adr"
+    listed = re.findall(
+        r"^\| \[(\d{4})\]\((\1-[a-z-]+\.md)\) \|", (adr / "README.md").read_text(), re.MULTILINE
+    )
+    assert [page for _, page in listed] == sorted(page.name for page in adr.glob("0*.md"))

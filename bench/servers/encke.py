@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
+from typing import ClassVar
 
 import msgspec
 import psutil
@@ -34,6 +35,9 @@ class Encke(Server):
     `through` begins its command, to run it somewhere else. Raises NotInTime if it doesn't start.
     """
 
+    USUAL: ClassVar[tuple[str, ...]] = ()
+    """Flags before all others."""
+
     def __init__(
         self,
         *flags: str,
@@ -46,7 +50,7 @@ class Encke(Server):
     ) -> None:
         super().__init__("encke serve", core=core)
         command = [*through, *PROGRAM, "serve", "--listen", listen, "--control", "127.0.0.1:0"]
-        command += flags
+        command += [*self.USUAL, *flags]
         if files:
             command = ["sh", "-c", f'ulimit -n {files} && exec "$@"', "sh", *command]
         self.patience = 30.0  # the kernel closes up to a million sockets

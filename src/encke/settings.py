@@ -199,8 +199,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int,
         Meta(ge=0),
         _described(
-            "Streams that a user id may have on this node; one more is answered as where no "
-            "connection is free. 0: any number."
+            "Streams that a user id may have on this node; one more is refused, as if no "
+            "connection were free (503). 0: any number."
         ),
     ] = 100
     queue_limit: Annotated[
@@ -221,7 +221,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = 192 * 1024
     heartbeat: Annotated[
         Seconds,
-        _described("Pause between heartbeats on /events streams, seconds. 0: none."),
+        _described("Pause between heartbeats on /events and /stream streams, seconds. 0: none."),
     ] = 30.0
     retry: Annotated[
         Seconds,

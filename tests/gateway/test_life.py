@@ -1,5 +1,7 @@
 """The life of a connection: every cell of the table, and what epoll is asked for."""
 
+from pathlib import Path
+
 import pytest
 
 from encke.gateway import life
@@ -101,6 +103,23 @@ def test_all_states_are_reached() -> None:
         new = {after for state in new for after in TABLE[state].values()} - reached
         reached |= new
     assert reached == set(STATES)
+
+
+def test_the_document_says_the_same() -> None:
+    """ARCHITECTURE.md has the table too: where each state leads to, and what it may last."""
+    document = Path(__file__).parents[2] / "ARCHITECTURE.md"
+    rows = [line.strip("|").split("|") for line in document.read_text("utf-8").splitlines()]
+    cells = {row[0].split()[0]: row[2:] for row in rows if len(row) == 4 and row[0].strip()}
+    for state in STATES[1:]:
+        name = next(name for name, value in vars(life).items() if name.isupper() and value == state)
+        deadline, leads_to = cells[name]
+        after = {getattr(life, word) for word in leads_to.replace(",", " ").split()}
+        assert after == set(TABLE[state].values()) - {FREE, state}, name
+        lasts = PATIENCE.get(state)
+        if isinstance(lasts, str):
+            assert deadline.partition(",")[0].strip() == f"`--{lasts.replace('_', '-')}`", name
+        else:
+            assert deadline.strip() == (f"{lasts:.0f} s" if lasts else ""), name
 
 
 @pytest.mark.parametrize("state", STATES[1:])

@@ -19,7 +19,9 @@ __all__ = ["PATIENCE", "Address", "Node", "cpu_seconds", "lives", "memory", "unt
 
 
 class Node(Encke):
-    """A server."""
+    """A server. A process of it that a test stops isn't killed, if no flag wants that."""
+
+    USUAL = ("--hang-timeout", "0")
 
     def gateways(self) -> list[ProcessState]:
         """What /state says of the gateways."""

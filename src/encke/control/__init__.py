@@ -1,1 +1,1 @@
-"""The control port: health, state, metrics, and the description of both ports."""
+"""The control port: health, state, metrics, friends, and the description of both ports."""

@@ -9,7 +9,7 @@ slot allocator nor a map from descriptor to slot is needed. A row is 25 bytes::
                       < 0: -1 - key into `_texts`, where other ids are
     count      I  4   messages written to it, where its protocol numbers them
     deadline   I  4   tick at which its state has lasted long enough; 0: never
-    state      B  1   where in its life it is (life), which of a stream says its kind too
+    state      B  1   where in its life it is (life); a stream's says of which kind it is too
 
 A million rows are 25 MB. The columns grow by whole steps as descriptors do, and are
 bounded by the open-files limit. The generation in `handle` outlives the connection:
@@ -21,8 +21,9 @@ Pure.
 from array import array
 
 from .. import ids
-from .life import FREE, NEW
+from .life import AFTER, NEVER, Event
 
+_TAKEN, _CLOSED = AFTER[Event.TAKEN], AFTER[Event.CLOSED]
 _STEP = 1024
 _MAX_DECIMAL = 18
 """Digits of a decimal id that fit 63 bits."""
@@ -53,15 +54,19 @@ class Columns:
         """A new connection has descriptor `fd`: its row starts its next generation."""
         if fd >= len(self.state):
             self._grow(fd)
+        after = _TAKEN[self.state[fd]]
+        assert after != NEVER, "it isn't free"
+        self.state[fd] = after
         handle = self.handle[fd]
         generation = ids.generation_of(handle) + 1 & ids.GENERATION_MASK
         self.handle[fd] = self._first | generation << ids.GENERATION_SHIFT | fd
-        self.state[fd] = NEW
         self.count[fd] = 0
 
     def free(self, fd: int) -> None:
         """The connection of row `fd` is gone."""
-        self.state[fd] = FREE
+        after = _CLOSED[self.state[fd]]
+        assert after != NEVER, "it's free"
+        self.state[fd] = after
         self.deadline[fd] = 0
         user = self.user[fd]
         if user < 0:

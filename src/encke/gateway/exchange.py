@@ -24,7 +24,7 @@ class Handler:
     __slots__ = ("data", "exchange")
 
     bulk = False
-    """Whether who sends a body of this kind sends much."""
+    """Whether a client that sends such a body sends much."""
 
     def __init__(self, exchange: "Exchange") -> None:
         self.exchange = exchange
@@ -64,7 +64,7 @@ class Exchange:
 
     def __init__(self, parser: RequestParser) -> None:
         self.fd = -1
-        """-1 once it's closed, or asleep: whoever has an answer for it then needn't give it."""
+        """-1 once the connection is closed, or asleep: an answer for it is of no use then."""
         self.parser = parser
         self.request: Request | None = None
         """The request that is being read."""

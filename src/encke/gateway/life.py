@@ -8,12 +8,12 @@ the table says in which state it is then. The rules, in words:
 - While a request is half read it is in its HEAD or in its BODY. When all that came was whole
   requests, and answers are owed, it is OWING; the last answer makes it IDLE again. The next
   request may come before that.
-- Who asks for a stream is WAITING until all earlier answers are out, then LOGGING_IN until the
-  router has said yes. From then on it is a STREAM, until one of the two sides ends it.
+- A client that asks for a stream is WAITING until all earlier answers are out, then LOGGING_IN
+  until the router has said yes. From then on it is a STREAM, until one of the two sides ends it.
 - A connection that will bring no other request (one was refused, or too slow, or said
   `Connection: close`; or the client has ended its side) is ENDING while answers are owed, LEAVING
   while they wait to be written, and then LINGERING, see `Connections.linger`. What comes in
-  these states is not looked at.
+  these states is dropped; in WAITING and LOGGING_IN it's counted too, see `Streams.unasked`.
 - A row is FREE when its descriptor is closed. Whatever is broken is closed, in any state.
 
     NEW ---.     .----------------------------------------------.
@@ -27,9 +27,15 @@ the table says in which state it is then. The rules, in words:
                                       |
                                    LEAVING --> LINGERING --> FREE
 
-Who is read from, and who is written to, says `interest` alone. How long a state may last says
-`PATIENCE`: who takes longer is closed, or told so; of what takes the server too long (OWING,
-WAITING, LOGGING_IN, ENDING) the client is told that it isn't known.
+The picture shows the usual ways, the table all. What comes first may be more than a piece of a
+head, or be refused, so NEW and IDLE lead to BODY, OWING, WAITING and ENDING too, and, if it's the
+client's end, to LEAVING; so WAITING leads to ENDING.
+
+What epoll is to report of a connection says `interest` alone. It is told whether the connection is
+held (`Connections.hold`), or has bytes that wait; in which epoll it stands, so that it's served in
+its turn, says the poller. How long a state may last says `PATIENCE`: a client that takes longer is
+closed, or told so; of what takes the server too long (OWING, WAITING, LOGGING_IN, ENDING) the
+client is told that it isn't known.
 
 Pure.
 """
@@ -117,7 +123,7 @@ PATIENCE: dict[int, str | float] = {
 """How long a state may last: a setting, or seconds. Of a STREAM there's no end."""
 
 SENDING = frozenset((NEW, IDLE, HEAD, BODY, OWING, ENDING, LEAVING, LINGERING))
-"""The states in which a client may be sending requests, or what is dropped: who sends much is
+"""The states in which a client may be sending requests, or what is dropped: one that sends much is
 served apart (heavy)."""
 
 READ = select.EPOLLIN | select.EPOLLRDHUP

@@ -1,5 +1,6 @@
-"""What takes a request's body: its handler. Those of pages of other origins are kinds of their own,
-whose answers say who may read them (wire.cors), so that all other answers cost nothing more.
+"""Handlers, which take a request's body. Requests of pages of other origins have handlers of their
+own kinds: their answers say whether the page may read them (wire.cors), and no other answer costs
+more for that.
 """
 
 from typing import TypeVar

@@ -12,14 +12,14 @@ for each connection (with 53 of them: 8 times the CPU time, docs/adr/0002). So t
 listener stands in the outer epoll, and only connections in here.
 
 Level-triggered. A turn reads at most once from a ready socket; what is left makes it
-ready again in the next turn, so nobody re-arms anything. Who is reported goes to the end of the
-kernel's list: `poll(0, n)` tells of n others next time, even if the first are ready all the time.
-Edge-triggered would need a read until EAGAIN, which is one more system call a request, and a list
-of those that weren't finished.
+ready again in the next turn, so nobody re-arms anything. A connection that is reported goes to the
+end of the kernel's list: `poll(0, n)` tells of n others next time, even if the first are ready all
+the time. Edge-triggered would need a read until EAGAIN, which is one more system call a request,
+and a list of those that weren't finished.
 
 Who arms what. A row is registered once, at accept, for what nearly all are waited for: bytes,
 or the peer's end. What else is to be reported says `life.interest`, and `Connections.rearm`
-alone hands it on to `want`; of who is reported as all others are, nothing is kept here.
+alone hands it on to `want`. Nothing is kept here of a connection that is reported as most are.
 
 Who dribbles. A request's head comes in one piece, or in two; an attacker sends it byte by
 byte, from thousands of connections, and each byte would wake the gateway up, which costs

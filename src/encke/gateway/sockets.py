@@ -93,5 +93,6 @@ def unread(fd: int) -> int:
 
 
 def _borrowed(fd: int) -> socket.socket:
-    """An object for a descriptor, to be detached; of which kind it is needn't be asked."""
+    """A socket object for a descriptor, to be detached. It is told family and type, or it would ask
+    the kernel for them."""
     return socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)

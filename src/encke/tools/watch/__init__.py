@@ -8,8 +8,9 @@ For programs, such as benchmarks:
 >>> slope(recorder.samples_of("encke")).flat
 True
 
-In reading order: `samples` (the words), `account` and `trend` (pure), `sources` and
-`recorder` (read /proc and control ports), `log`, `series`, `plot` and `graph`, `live`, `cli`.
+In reading order: `samples` (the words), `account` and `trend` (pure), `machine`, `sources` and
+`recorder` (read /proc and control ports), `log`, `series`, `plot` and `graph`, `live`, `options`
+(the flags), `cli`.
 
 Of matplotlib (`encke[plot]`) only `graph`
 knows, and only once something is drawn.
