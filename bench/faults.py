@@ -78,7 +78,7 @@ class Options(options.Options, frozen=True, kw_only=True):
     processes: Annotated[str, Meta(description="The same.")] = ",".join(PROCESSES)
     times: Annotated[int, Meta(ge=1, description="How often each process meets each fault.")] = 20
     hang: Annotated[float, Meta(ge=0.1, description="Seconds of a hang that nobody ends.")] = 30.0
-    hang_timeout: Annotated[float, Meta(ge=1, description="--hang-timeout of the server.")] = 8.0
+    hang_timeout: Annotated[float, Meta(ge=1, description="--hang-timeout of the server.")] = 9.0
     users: Annotated[int, Meta(ge=1, description="Users who listen.")] = 200
 
 

@@ -104,9 +104,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Seconds,
         _described(
             "Time after which a process whose loop stands still is killed and replaced, seconds; "
-            "at least 1. 0: never."
+            "at least 1. 0: never. By default another serves in its place within 10 s."
         ),
-    ] = 10.0
+    ] = 9.0
     # friends
     data: Annotated[
         str,
