@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from .. import log
 from ..errors import StoreError
-from ..friends.sqlite.place import FILE, check_place
+from ..friends.sqlite.place import FILE, check_place, others_may_write
 from ..reactor.loop import Reactor
 
 CHECK_EVERY = 10.0
@@ -34,6 +34,12 @@ class StoreWatch:
         self._ask = ask
         self._waits = False
         reactor.every(CHECK_EVERY, self.look)
+        if friends == "sqlite" and others_may_write(data):
+            log.warning(
+                "data-open",
+                directory=os.path.abspath(data),
+                hint="other users may put other friends there: chmod go-w, or another --data",
+            )
 
     def look(self) -> None:
         """Find out."""

@@ -23,8 +23,7 @@ from pathlib import Path
 import msgspec
 
 from ...errors import StoreError
-
-LOG, INDEX, FILES = "-wal", "-shm", "-files"
+from .place import FILES, INDEX, LOG, OWNER_ONLY
 
 INDEX_SIZE = 32 * 1024
 """Bytes of an index in use, at least; SQLite's file format, "WAL-Index". What is shorter was cut
@@ -66,9 +65,12 @@ def take_away(file: Path) -> None:
 def write_down(file: Path, names: Names) -> None:
     """`names` belong together. To be called by who is `alone`."""
     if names != _written(file):
-        new = Path(f"{file}{FILES}.new")
-        new.write_bytes(msgspec.json.encode(_Together(_boot(), names)))
-        new.replace(f"{file}{FILES}")
+        new = f"{file}{FILES}.new"
+        with open(
+            new, "wb", opener=lambda name, flags: os.open(name, flags, OWNER_ONLY)
+        ) as written:
+            written.write(msgspec.json.encode(_Together(_boot(), names)))
+        os.replace(new, f"{file}{FILES}")
 
 
 class _Together(msgspec.Struct):

@@ -30,8 +30,8 @@ from .file import (
 )
 from .keys import FIRST, Key, key
 from .loading import load
-from .names import LOG, Names, look
-from .place import FILE
+from .names import Names, look
+from .place import FILE, LOG, make
 
 PATIENCE = 60.0
 """Seconds to wait for another writer: a load may take some 20 to write a slice."""
@@ -171,7 +171,7 @@ class SqliteStore:
         return True
 
     def _open(self) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
+        make(str(self._file))
         self._database, self._names = opened(
             self._file, self._prepare, write=True, patience=PATIENCE
         )
