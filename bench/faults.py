@@ -282,7 +282,7 @@ def run(options: Options, course: Course) -> Report:
                 what = f"{fault} {process}"
                 none = "nobody forks it" if what == "fork supervisor" else None
                 if not course.left_out(what, none):
-                    course.begin(what)
+                    course.done(what)
                     results.met.append(met := _measured(scene, process, options))
                     for error in met.errors[:5]:
                         course.done(f"{what}: {error}")

@@ -149,7 +149,7 @@ def _measured(kind: str, options: Options, course: Course) -> Found:
         stack.enter_context(stage)
 
         def phase(name: str) -> Sending | None:
-            course.begin(f"{kind}: {name}")
+            course.done(f"{kind}, {name}")
             try:
                 return stage.send_paced(options.rate, options.seconds, linger=0.0)
             except BenchError as error:
