@@ -155,11 +155,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         16 * 1024
     )
     body_limit: Annotated[
-        MessageBytes, _described("Largest message in POST /send/{id}, bytes.")
+        MessageBytes,
+        _described(
+            "Largest message in POST /send/{id}, bytes: as it comes, and as it's written to the "
+            "stream on which it takes most (on /events a line end is 7)."
+        ),
     ] = 1024 * 1024
-    line_limit: Annotated[MessageBytes, _described("Longest line of an NDJSON body, bytes.")] = (
-        1024 * 1024
-    )
+    line_limit: Annotated[
+        MessageBytes,
+        _described(
+            "Longest line of an NDJSON body, bytes; its message may take as much on a stream."
+        ),
+    ] = 1024 * 1024
     head_timeout: Annotated[Timeout, _described("Time to send a whole request head, seconds.")] = (
         10.0
     )
@@ -192,7 +199,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "Bytes that may wait for a slow client; when more would, the client is closed. "
             "One message may always wait, however large."
         ),
-    ] = 64 * 1024
+    ] = 1024 * 1024
+    queue_total: Annotated[
+        int,
+        Meta(ge=64 * 1024, le=1 << 40),
+        _described(
+            "Bytes that may wait for all slow clients of one gateway; when more would, those that "
+            "have taken nothing for longest are closed. What waits for several counts once. At "
+            "least --queue-limit and the largest message."
+        ),
+    ] = 64 * 1024 * 1024
     send_buffer: Annotated[
         int,
         Meta(ge=16 * 1024, le=1 << 30),
@@ -373,6 +389,12 @@ def _check_safe(settings: Settings) -> None:
         raise BadSettings(
             "--friends sqlite is a file of this machine, which the other nodes of the cluster "
             "can't see. Name a database that all can: --friends postgresql://..., or --friends off."
+        )
+    least = settings.queue_limit + max(settings.body_limit, settings.line_limit)
+    if settings.queue_total < least:
+        raise BadSettings(
+            f"--queue-total is too small: with this --queue-limit, --body-limit and --line-limit "
+            f"one client may have {least} bytes waiting. Set at least that."
         )
     for name in ("listen", "control"):
         host, _ = address(getattr(settings, name))

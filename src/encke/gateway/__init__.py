@@ -5,7 +5,7 @@ goes through), `poller` (which of them is ready), `outbox` (bytes on their way t
 `connections` (all of them together: taken in, moved on, closed), `sockets` (what only the socket
 knows), `exchange` (an awake connection), `routes` (where a request leads), `requests` (what
 clients send), `heavy` (who sends much), `senders` (POST /send, and what becomes of it), `answers`
-(its bytes), `streams` (login, delivery, heartbeats), `port` with `far` and `near` (the router,
-apart or in this process), `gateway` (accept, a turn, the clock), `process` (a gateway as a
-process).
+(its bytes), `streams` (login, delivery, heartbeats), `slices` (large deliveries), `port` with `far`
+and `near` (the router, apart or in this process), `gateway` (accept, a turn, the clock), `process`
+(a gateway as a process).
 """
