@@ -153,6 +153,18 @@ class Raw:
         assert self.read(2) == b"\r\n"
         return data
 
+    def at_the_server(self) -> tuple[int, int]:
+        """Bytes at the server's end, which is on this machine too: that its kernel hasn't got rid
+        of, and that it hasn't read (proc(5), tcp)."""
+        theirs, ours = self.socket.getpeername()[1], self.socket.getsockname()[1]
+        with open("/proc/net/tcp", encoding="ascii") as lines:
+            for line in lines:
+                row = line.split()
+                if row[1].endswith(f":{theirs:04X}") and row[2].endswith(f":{ours:04X}"):
+                    unsent, unread = row[4].split(":")
+                    return int(unsent, 16), int(unread, 16)
+        return 0, 0  # it's closed
+
     def _receive(self, most: int = 65536) -> None:
         data = self.socket.recv(most)
         assert data, f"the server closed; unread: {bytes(self.buffer)!r}"

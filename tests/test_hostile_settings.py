@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from encke.errors import BadSettings
-from encke.settings import Settings, allowed_hosts, load
+from encke.loading import load
+from encke.settings import Settings, allowed_hosts
 
 GOOD = {
     "https://example.org": "https://example.org",

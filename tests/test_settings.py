@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from encke.errors import BadSettings
+from encke.loading import load
 from encke.settings import (
     RESERVED_FILES,
     Settings,
@@ -15,7 +16,6 @@ from encke.settings import (
     gateway_capacity,
     gateway_count,
     is_loopback,
-    load,
 )
 from encke.sizes import MAX_MESSAGE
 

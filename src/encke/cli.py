@@ -22,7 +22,8 @@ from .errors import BadSettings, BadUserId, EnckeError, Unavailable, Unreachable
 from .extras import needed
 from .flags import taking
 from .ids import user_id
-from .settings import Settings, load
+from .loading import load
+from .settings import Settings
 from .tools.options import Doctor, Listen, Nodes, Sending, ThroughNats
 from .version import VERSION
 

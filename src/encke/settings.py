@@ -1,15 +1,11 @@
 """Every setting of the server, with its default, its limits and its reason.
 
-Settings come, later ones winning, from: the defaults here, a TOML file
-(``encke serve --config FILE``), the environment (``ENCKE_LISTEN`` and so on), the
-flags of ``encke serve``. The command line's help and docs/settings.md are made
-from the descriptions here, so that a setting is described in one place.
+The command line's help and docs/settings.md are made from the descriptions here, so that a setting
+is described in one place. Where its value comes from: `loading`.
 """
 
 import os
-import re
 import resource
-from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
@@ -18,20 +14,8 @@ from msgspec import Meta
 from .errors import BadSettings
 from .sizes import MAX_MESSAGE
 
-_SEVERAL = frozenset(("allow_host", "allow_origin"))
-"""Settings of which there may be several."""
-
-_NAME = r"(?:[a-z0-9._~\-]+|\[[0-9a-f:.]+\])"
-_is_host = re.compile(_NAME).fullmatch
-_is_origin = re.compile(
-    rf"(?P<scheme>[a-z][a-z0-9+.\-]*)://{_NAME}(?::(?P<port>[0-9]{{1,5}}))?"
-).fullmatch
-
 RESERVED_FILES = 64
 """Open files of a gateway that are not connections: listeners, epolls, link, logs."""
-
-SHORTEST_HANG = 1.0
-"""Seconds: the shortest --hang-timeout but 0."""
 
 Bytes = Annotated[int, Meta(ge=1024, le=1 << 30)]
 MessageBytes = Annotated[int, Meta(ge=1024, le=MAX_MESSAGE)]
@@ -155,11 +139,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         16 * 1024
     )
     body_limit: Annotated[
-        MessageBytes, _described("Largest message in POST /send/{id}, bytes.")
+        MessageBytes,
+        _described(
+            "Largest message in POST /send/{id}, bytes: as it comes, and as it's written to the "
+            "stream on which it takes most (on /events a line end is 7)."
+        ),
     ] = 1024 * 1024
-    line_limit: Annotated[MessageBytes, _described("Longest line of an NDJSON body, bytes.")] = (
-        1024 * 1024
-    )
+    line_limit: Annotated[
+        MessageBytes,
+        _described(
+            "Longest line of an NDJSON body, bytes; its message may take as much on a stream."
+        ),
+    ] = 1024 * 1024
     head_timeout: Annotated[Timeout, _described("Time to send a whole request head, seconds.")] = (
         10.0
     )
@@ -209,7 +200,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "Bytes that may wait for a slow client; when more would, the client is closed. "
             "One message may always wait, however large."
         ),
-    ] = 64 * 1024
+    ] = 1024 * 1024
+    queue_total: Annotated[
+        int,
+        Meta(ge=64 * 1024, le=1 << 40),
+        _described(
+            "Bytes that may wait for all slow clients of one gateway; when more would, those that "
+            "have taken nothing for longest are closed. What waits for several counts once. At "
+            "least --queue-limit and the largest message."
+        ),
+    ] = 64 * 1024 * 1024
     send_buffer: Annotated[
         int,
         Meta(ge=16 * 1024, le=1 << 30),
@@ -268,94 +268,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = 4.0
 
 
-def load(
-    flags: Mapping[str, object] | None = None,
-    environment: Mapping[str, str] | None = None,
-    file: "str | os.PathLike[str] | None" = None,
-) -> Settings:
-    """The settings of `file`, `environment` (``ENCKE_*``) and `flags`, later ones winning.
-
-    Raises BadSettings, naming the source and the setting, for an unknown name, a
-    wrong type or a value out of range, and for an unsafe combination.
-    """
-    merged: dict[str, object] = {}
-    if file is not None:
-        import tomllib  # by the command line only: the server's memory is counted
-
-        try:
-            with open(file, "rb") as toml:
-                merged.update(tomllib.load(toml))
-        except OSError as error:
-            raise BadSettings(f"{file}: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise BadSettings(f"{file}: not TOML: {error}") from None
-        _convert(merged, str(file))
-    known = set(Settings.__struct_fields__)
-    from_environment: dict[str, object] = {
-        name.removeprefix("ENCKE_").lower(): value
-        for name, value in (os.environ if environment is None else environment).items()
-        if name.startswith("ENCKE_") and name.removeprefix("ENCKE_").lower() in known
-    }
-    _convert(from_environment, "environment (ENCKE_*)")
-    merged.update(from_environment)
-    merged.update({name: value for name, value in (flags or {}).items() if value is not None})
-    settings = _convert(merged, "settings")
-    _check_safe(settings)
-    return msgspec.structs.replace(
-        settings,
-        allow_host=tuple(map(_host, settings.allow_host)),
-        allow_origin=tuple(map(_origin, settings.allow_origin)),
-    )
-
-
-def _convert(values: Mapping[str, object], source: str) -> Settings:
-    values = {
-        name: _several(value) if name in _SEVERAL else value for name, value in values.items()
-    }
-    try:
-        return msgspec.convert(values, Settings, strict=False)
-    except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at `$.")
-        name = where.removesuffix("`") + ": " if where else ""
-        raise BadSettings(f"{source}: {name}{what[:1].lower()}{what[1:]}") from None
-
-
-def _several(value: object) -> object:
-    """The values of a setting that takes several: one after the other, or with commas."""
-    given = [value] if isinstance(value, str) else value
-    if not isinstance(given, list | tuple) or not all(isinstance(each, str) for each in given):
-        return value  # of no use
-    parts = (part.strip(" ") for each in given for part in each.split(","))
-    return [part for part in parts if part]
-
-
-def _host(text: str) -> str:
-    """A name or an address as it stands in Host, without a port, or *; raises BadSettings."""
-    host = text.lower()
-    if host.count(":") > 1 and not host.startswith("["):
-        host = f"[{host}]"
-    if text != "*" and not _is_host(host):
-        raise BadSettings(
-            "--allow-host takes a name or an address, without a port, e.g. push.example.org, or *; "
-            f"{text!r} is none."
-        )
-    return host
-
-
-def _origin(text: str) -> str:
-    """A web origin (RFC 6454, 6.1) as browsers send it, or *; raises BadSettings."""
-    if text == "*":
-        return text
-    parts = _is_origin(text.lower())
-    if parts is None or int(parts["port"] or 0) > 65_535:
-        raise BadSettings(
-            "--allow-origin takes an origin, without a path, e.g. https://example.org, or *; "
-            f"{text!r} is none."
-        )
-    usual = {"http": ":80", "https": ":443"}.get(parts["scheme"], "/")
-    return parts[0].removesuffix(usual)
-
-
 def address(text: str) -> tuple[str, int]:
     """``HOST:PORT`` or ``[V6]:PORT`` as (host, port); raises BadSettings."""
     host, colon, port = text.rpartition(":")
@@ -367,43 +279,6 @@ def address(text: str) -> tuple[str, int]:
 def is_loopback(host: str) -> bool:
     """Whether `host` is reached from this machine only."""
     return host in ("localhost", "::1") or host.startswith("127.")
-
-
-def _check_safe(settings: Settings) -> None:
-    if settings.friends not in ("", "sqlite", "off") and not settings.friends.startswith(
-        ("postgresql://", "postgres://")
-    ):
-        raise BadSettings(
-            "--friends takes sqlite, off, or postgresql://USER:PASSWORD@HOST/DATABASE."
-        )
-    if settings.gateways == 0 and not settings.nats:
-        raise BadSettings(
-            "--gateways 0 is a node for senders, whose users are on other nodes: join it to them "
-            "with --nats URL."
-        )
-    if 0 < settings.hang_timeout < SHORTEST_HANG:
-        raise BadSettings(
-            f"--hang-timeout is at least {SHORTEST_HANG:g} s: a turn of a busy process takes its "
-            "time. 0 turns it off."
-        )
-    if settings.nats and settings.friends == "sqlite":
-        raise BadSettings(
-            "--friends sqlite is a file of this machine, which the other nodes of the cluster "
-            "can't see. Name a database that all can: --friends postgresql://..., or --friends off."
-        )
-    if settings.bodies_total < max(settings.body_limit, settings.line_limit):
-        raise BadSettings(
-            "--bodies-total is too small: one body would be more. It's at least --body-limit and "
-            "--line-limit."
-        )
-    for name in ("listen", "control"):
-        host, _ = address(getattr(settings, name))
-        if not is_loopback(host) and not settings.api_key and not settings.insecure:
-            raise BadSettings(
-                f"--{name} {host} is reachable from other machines, and no API key is set: "
-                "anyone could send. Set ENCKE_API_KEY, or bind to 127.0.0.1, or add --insecure "
-                "if a firewall or proxy protects it."
-            )
 
 
 def allowed_hosts(settings: Settings) -> frozenset[str] | None:

@@ -1,6 +1,7 @@
 """A router that does everything when the test says so."""
 
 from collections import defaultdict, deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from encke.gateway.port import Holder, Sender
@@ -68,22 +69,45 @@ class Router:
         asked, self.asked = self.asked, []
         self.holder.refused([handle for handle, _ in asked])
 
-    def deliver(self, id: bytes, data: bytes, publishers: tuple[bytes, ...] = ()) -> int:
-        """A message for everyone logged in as `id`."""
+    def deliver(
+        self,
+        id: bytes,
+        data: bytes,
+        publishers: tuple[bytes, ...] = (),
+        then: Callable[[int], None] = lambda _: None,
+    ) -> int:
+        """A message for everyone logged in as `id`; to how many it was delivered, of which `then`
+        is told too, once it's written to all of them."""
         handles = [handle for handle, user in self.here.items() if user == id]
-        delivered, missed = self.holder.deliver(Messages([id], [data], publishers), [handles])
-        got = [handle for handle in handles if handle in self.here]  # others were too slow
-        assert (delivered, sum(missed.values())) == (len(got), len(handles) - len(got))
-        for handle in got:
+
+        def written(delivered: int, missed: dict[int, int]) -> None:
+            assert delivered + sum(missed.values()) == len(handles)
+            self.told[data] = delivered
+            then(delivered)
+
+        delivered, missed, late = self.holder.deliver(Messages([id], [data], publishers), [handles])
+        here = [handle for handle in handles if handle in self.here]  # others were too slow
+        for handle in here:
             self.got[handle].append(data)
-        self.told[data] = delivered
+        if late is None:
+            assert delivered == len(here)
+            written(delivered, missed)
+        else:
+            late.wait(delivered, missed, written)
         return delivered
 
     def answer(self) -> None:
         """Deliver what was sent first, and tell its sender."""
         sender, messages, _ = self.sent.popleft()
-        count = sum(map(self.deliver, messages.to, messages.data))
-        sender.settled(len(messages), count)
+        counts: list[int] = []
+
+        def told(count: int) -> None:
+            counts.append(count)
+            if len(counts) == len(messages):
+                sender.settled(len(messages), sum(counts))
+
+        for id, data in zip(messages.to, messages.data, strict=True):
+            self.deliver(id, data, then=told)
 
     def fail(self, why: Status | None = None) -> None:
         """The same, but it couldn't be delivered."""

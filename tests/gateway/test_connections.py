@@ -75,13 +75,13 @@ def test_a_closed_stream_leaves_nothing(server: Server) -> None:
     waiting.say(get(b"/test/ben"))
     server.router.deliver(b"ada", b"x" * 9000)
     server.settle()
-    assert server.connections.outbox.tail_bytes > 0
+    assert server.connections.outbox.held > 0
     assert (server.state(stream), server.state(waiting)) >= (STREAM, LOGGING_IN)
     for client in (stream, waiting):
         server.connections.close(client.fd)
     assert server.rows == {}
     assert server.connections.awake == {}
-    assert server.connections.outbox.tail_bytes == server.connections.streams == 0
+    assert server.connections.outbox.held == server.connections.streams == 0
     assert server.router.here == {}
     assert server.router.asked == []
     assert server.connections.counts[Field.LOGOUTS] == 2

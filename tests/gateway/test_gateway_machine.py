@@ -9,6 +9,7 @@ is told anything wrong, and in the end everybody has been told everything.
 import json
 from collections.abc import Iterable
 from contextlib import ExitStack
+from unittest.mock import patch
 
 import pytest
 from hypothesis import settings
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from wire.protocols.test_contract import READERS
 
+from encke.gateway import gateway
 from encke.gateway.exchange import MAX_PIPELINED
 from encke.gateway.life import STREAM
 from encke.gateway.streams import UNASKED, UNASKED_PIECE
@@ -136,6 +138,8 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.stack = ExitStack()
+        for name, size in (("ROOM", 10_000), ("SLICE", 20_000)):  # a few messages are too large
+            self.stack.enter_context(patch.object(gateway, name, size))
         self.server = self.stack.enter_context(running())
         self.router = self.server.router
         self.talks: dict[int, Talk] = {}
@@ -280,7 +284,7 @@ class Machine(RuleBasedStateMachine):
         gone = list(self.router.reached - self.router.here.keys())
         messages = Messages([b"a"] * len(gone), [b"late"] * len(gone))
         missed = dict.fromkeys(range(len(gone)), 1)
-        assert self.server.gateway.deliver(messages, gone) == (0, missed)
+        assert self.server.gateway.deliver(messages, gone) == (0, missed, None)
 
     @rule()
     def be_full(self) -> None:

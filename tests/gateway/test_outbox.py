@@ -9,27 +9,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encke.gateway.life import IDLE, READ, STREAM, WRITE, interest
-from encke.gateway.outbox import Outbox
+from encke.gateway.outbox import SHARED, Outbox
 from encke.gateway.poller import MAX_READY, Poller
 
 LIMIT = 1000
+TOTAL = 1 << 20
 
 
 class Gateway:
     """An outbox, and what a gateway does around it: closes what is lost or too slow."""
 
-    def __init__(self, limit: int = LIMIT) -> None:
+    def __init__(self, limit: int = LIMIT, total: int = TOTAL) -> None:
         self.peers: dict[int, socket.socket] = {}
         self.reading: set[int] = set()
         self.lost: list[int] = []
         self.slow: list[int] = []
+        self.crowded: list[int] = []
         self.drained: list[int] = []
         self.closed: set[int] = set()
         self.poller = Poller()
         self.outbox = Outbox(
             limit,
+            total,
             lost=self._lost,
             too_slow=self._too_slow,
+            crowded_out=self._crowded_out,
             blocked=self._rearm,
             written=self._written,
             limited=self.reading.__contains__,
@@ -73,8 +77,19 @@ class Gateway:
             data = b""
         for ready, events in self.poller.poll(0, MAX_READY):
             if events & WRITE:
-                self.outbox.writable(ready)
+                self.outbox.writable[ready] = None
+        self.outbox.go_on(1 << 30)
         return data
+
+    @property
+    def waits(self) -> int:
+        """Bytes that wait for all."""
+        return sum(tail.size for tail in self.outbox.tails.values())
+
+    def writable(self, fd: int) -> None:
+        """It's reported that takes bytes again."""
+        self.outbox.writable[fd] = None
+        self.outbox.go_on(1 << 30)
 
     def read_all(self, fd: int) -> bytes:
         """All that the peer of `fd` gets."""
@@ -110,6 +125,10 @@ class Gateway:
 
     def _too_slow(self, fd: int) -> None:
         self.slow.append(fd)
+        self.close(fd)
+
+    def _crowded_out(self, fd: int) -> None:
+        self.crowded.append(fd)
         self.close(fd)
 
 
@@ -156,13 +175,13 @@ def test_a_short_write_goes_on_as_the_client_reads(gateway: Gateway) -> None:
     gateway.outbox.queue(fd, data)
     gateway.outbox.flush()
     assert gateway.outbox.waiting(fd)
-    assert 0 < gateway.outbox.tail_bytes < len(data)
-    assert gateway.outbox.tail_bytes + gateway.outbox.bytes_out == len(data)
+    assert 0 < gateway.waits < len(data)
+    assert gateway.waits + gateway.outbox.bytes_out == len(data)
     assert gateway.drained == []
     assert gateway.read_all(fd) == data
     assert gateway.drained == [fd]
     assert not gateway.outbox.waiting(fd)
-    assert gateway.outbox.tail_bytes == 0
+    assert gateway.waits == 0
     assert gateway.outbox.bytes_out == len(data)
 
 
@@ -188,11 +207,11 @@ def test_the_limit(gateway: Gateway, over: int) -> None:
     gateway.fill(fd)
     gateway.outbox.queue(fd, b"x" * (LIMIT + over))
     gateway.outbox.flush()
-    assert gateway.outbox.tail_bytes == LIMIT + over
+    assert gateway.waits == LIMIT + over
     assert gateway.outbox.queue(fd, b"y") == (not over)
     gateway.outbox.flush()
     assert gateway.slow == [fd] * over
-    assert gateway.outbox.tail_bytes == (0 if over else LIMIT + 1)
+    assert gateway.waits == (0 if over else LIMIT + 1)
     assert gateway.lost == []
 
 
@@ -218,7 +237,7 @@ def test_a_tail_is_at_most_the_limit_and_one_message(gateway: Gateway) -> None:
             if fd not in gateway.closed:
                 gateway.outbox.queue(fd, b"x" * LIMIT)
         gateway.outbox.flush()
-        assert gateway.outbox.tail_bytes <= 2 * LIMIT
+        assert gateway.waits <= 2 * LIMIT
 
 
 def test_one_large_message_may_always_wait(gateway: Gateway) -> None:
@@ -227,7 +246,7 @@ def test_one_large_message_may_always_wait(gateway: Gateway) -> None:
     large = bytes(range(256)) * 400
     assert gateway.outbox.queue(fd, large)
     gateway.outbox.flush()
-    assert gateway.outbox.tail_bytes > 10 * LIMIT
+    assert gateway.waits > 10 * LIMIT
     assert gateway.read_all(fd) == large
     assert gateway.outbox.queue(fd, b"next")
     gateway.outbox.flush()
@@ -266,7 +285,7 @@ def test_forget(gateway: Gateway) -> None:
         gateway.outbox.forget(fd)
         assert not gateway.outbox.waiting(fd)
     gateway.outbox.flush()
-    gateway.outbox.writable(begun)
+    gateway.writable(begun)
     assert gateway.read(queued) == b""
     assert set(gateway.read_all(begun)) == {ord("-")}
     assert gateway.drained == []
@@ -284,7 +303,7 @@ def test_nothing_reaches_who_took_over_a_descriptor(gateway: Gateway) -> None:
     new = gateway.connect(at=old)
     gateway.outbox.flush()
     gateway.outbox.flush_one(new)
-    gateway.outbox.writable(new)
+    gateway.writable(new)
     assert gateway.read(new) == b""
     gateway.outbox.queue(new, b"for the new one")
     gateway.outbox.flush()
@@ -312,10 +331,10 @@ def test_a_peer_that_breaks_with_a_tail_waiting(gateway: Gateway) -> None:
     gateway.outbox.queue(fd, b"a")
     gateway.outbox.flush()
     gateway.peers[fd].close()
-    gateway.outbox.writable(fd)
-    gateway.outbox.writable(fd)
+    gateway.writable(fd)
+    gateway.writable(fd)
     assert gateway.lost == [fd]
-    assert gateway.outbox.tail_bytes == 0
+    assert gateway.waits == 0
 
 
 def test_a_broken_peer_is_lost_in_the_middle_of_a_turn(gateway: Gateway) -> None:
@@ -354,11 +373,124 @@ def test_who_has_a_tail_is_read_from_if_it_is_a_stream(gateway: Gateway, reads: 
 def test_writable_without_a_tail(gateway: Gateway) -> None:
     """A report for who has nothing waiting is passed over."""
     fd = gateway.connect()
-    gateway.outbox.writable(fd)
+    gateway.writable(fd)
     gateway.outbox.queue(fd, b"a")
-    gateway.outbox.writable(fd)
+    gateway.writable(fd)
     assert gateway.read(fd) == b""
     assert gateway.drained == []
+
+
+# ---- what waits for all ----------------------------------------------------------------
+
+
+def test_a_large_piece_is_kept_once(gateway: Gateway) -> None:
+    """However many wait for the same bytes, they're in memory once, until the last one has got
+    them, or is gone; short ones are each client's own."""
+    fds = [gateway.connect() for _ in range(5)]
+    for fd in fds:
+        gateway.fill(fd)
+    data = b""
+    for size in (SHARED, 5 * SHARED, SHARED - 1):
+        data = bytes(size)
+        for fd in fds:
+            assert gateway.outbox.write(fd, (data,))
+        if size >= SHARED:
+            assert gateway.outbox.held == size
+            assert all(gateway.outbox.tails[fd].pieces[0] is data for fd in fds)
+        else:
+            assert gateway.outbox.held == 5 * size
+        assert gateway.waits == 5 * size
+        for fd in fds[1:]:
+            gateway.read_all(fd)
+        assert gateway.outbox.held == size
+        gateway.read_all(fds[0])
+        assert gateway.outbox.held == 0
+        for fd in fds:
+            gateway.fill(fd)
+    for number, fd in enumerate(fds):
+        gateway.outbox.write(fd, (data,))
+        gateway.outbox.queue(fd, b"x" * number)
+    for fd in fds:
+        gateway.close(fd)
+    assert gateway.outbox.held == 0
+
+
+def test_pieces_are_written_in_order(gateway: Gateway) -> None:
+    """What's large is written from where it is, what's short is joined; the client can't tell."""
+    fd = gateway.connect()
+    filled = gateway.fill(fd)
+    sent = b"first"
+    gateway.outbox.write(fd, (b"fi", b"rst"))
+    for number, size in enumerate((1, 2, SHARED, 3, 5 * SHARED, 0, SHARED - 1, 4, 3, 2, 1)):
+        pieces = (b"<", bytes([65 + number]) * size, b">")
+        gateway.outbox.finish(fd, pieces[0])
+        gateway.outbox.finish(fd, pieces[1] + pieces[2])
+        sent += b"".join(pieces)
+    assert len(gateway.outbox.tails[fd].pieces) < 12
+    assert gateway.read_all(fd) == b"-" * filled + sent
+    assert gateway.outbox.held == 0
+
+
+def test_who_took_nothing_for_longest_is_crowded_out() -> None:
+    """Above the total those go that have taken nothing for longest: not those who came first, but
+    take something, and no more than must."""
+    gateway = Gateway(total=4 * SHARED)
+    fds = [gateway.connect() for _ in range(6)]
+    for fd in fds:
+        gateway.fill(fd)
+    for fd in fds[:4]:
+        gateway.outbox.queue(fd, bytes(SHARED))
+    gateway.outbox.flush()
+    assert gateway.crowded == []
+    gateway.read(fds[0], 1 << 20)
+    assert gateway.outbox.tails[fds[0]].size > 0
+    gateway.outbox.queue(fds[4], bytes(SHARED))
+    gateway.outbox.flush()
+    assert gateway.crowded == [fds[1]]
+    gateway.outbox.queue(fds[5], bytes(2 * SHARED))
+    gateway.outbox.flush()
+    assert gateway.crowded == fds[1:4]
+    assert gateway.outbox.held == 4 * SHARED
+    assert gateway.slow == []
+    gateway.end()
+
+
+def test_crowding_out_who_shares_frees_nothing_before_the_last() -> None:
+    """What is kept once is given back with the last who waits for it: until then others go too."""
+    gateway = Gateway(total=4 * SHARED)
+    fds = [gateway.connect() for _ in range(5)]
+    shared = bytes(3 * SHARED)
+    for fd in fds:
+        gateway.fill(fd)
+    for fd in fds[:4]:
+        gateway.outbox.write(fd, (shared,))
+    gateway.outbox.write(fds[4], (bytes(2 * SHARED),))
+    gateway.outbox.fit()
+    assert gateway.crowded == fds[:4]
+    assert gateway.outbox.held == 2 * SHARED
+    gateway.end()
+
+
+def test_tails_have_turns(gateway: Gateway) -> None:
+    """Of those that take bytes again so many are written to as there's room for; who has waited
+    longest comes first."""
+    fds = [gateway.connect() for _ in range(4)]
+    for fd in fds:
+        gateway.fill(fd)
+        gateway.outbox.write(fd, (bytes(10 * SHARED),))
+        gateway.peers[fd].recv(1 << 20)
+    outbox = gateway.outbox
+    outbox.writable.update(dict.fromkeys(fds))
+    before = outbox.bytes_out
+    outbox.go_on(1)
+    assert list(outbox.writable) == fds[1:]
+    assert outbox.bytes_out > before
+    outbox.writable[fds[0]] = None
+    outbox.go_on(1)
+    assert list(outbox.writable) == [*fds[2:], fds[0]]
+    gateway.close(fds[2])
+    outbox.go_on(1)
+    assert list(outbox.writable) == [fds[0]]
 
 
 STEPS = st.lists(
@@ -402,5 +534,5 @@ def test_order_is_kept_over_short_writes(steps: list[tuple[str, int]]) -> None:
         assert got == accepted
     assert len(gateway.slow) <= 1
     assert gateway.lost == []
-    assert gateway.outbox.tail_bytes == 0
+    assert gateway.waits == 0
     gateway.end()

@@ -68,7 +68,7 @@ def test_who_takes_no_answers_is_not_read_from(server: Server, client: Client) -
         client.say(SHORT)
         while server.router.sent:
             server.router.answer()
-    waiting = server.connections.outbox.tail_bytes
+    waiting = server.connections.outbox.held
     assert 0 < waiting < 1000
     client.take_all()
     while server.router.sent:

@@ -101,7 +101,7 @@ def test_who_has_gone_is_missed(server: Server) -> None:
     gone = [handle[ada.fd] - (1 << GENERATION_SHIFT), handle[ben.fd]]
     messages = Messages([b"a", b"b", b"c", b"d"], [b"1", b"2", b"3", b"4"])
     targets: list[Target] = [gone[0], [*gone, handle[ada.fd]], None, handle[ada.fd]]
-    assert server.gateway.deliver(messages, targets) == (2, {0: 1, 1: 2})
+    assert server.gateway.deliver(messages, targets) == (2, {0: 1, 1: 2}, None)
     assert ada.take_all().count(b"data") == 2
     assert ben.take_all() == b""
     server.tick()

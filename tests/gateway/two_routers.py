@@ -156,7 +156,7 @@ class House:
                 self.got[one].append(messages.data[index])
                 if messages.publishers:
                     self.publishers[one].append(messages.publishers[index])
-        return delivered, missed
+        return delivered, missed, None
 
     def logins(self) -> Iterator[tuple[int, bytes]]:
         return iter(self.here.items())

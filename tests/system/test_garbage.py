@@ -9,10 +9,10 @@ import pytest
 
 from encke.gateway.gateway import Gateway
 from encke.gateway.near import NearRouter
+from encke.loading import load
 from encke.node import sockets
 from encke.reactor.loop import Reactor
 from encke.scoreboard import FIRST_GATEWAY, Field, Scoreboard
-from encke.settings import load
 
 from .raw import Raw, chunked, post, request, send, stream
 

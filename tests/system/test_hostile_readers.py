@@ -30,17 +30,6 @@ def lazy(address: Address, path: str) -> Raw:
     return connection
 
 
-def in_the_kernel(connection: Raw) -> int:
-    """Bytes that wait in the kernel at the server's end of the connection (proc(5), tcp)."""
-    theirs, ours = connection.socket.getpeername()[1], connection.socket.getsockname()[1]
-    with open("/proc/net/tcp", encoding="ascii") as lines:
-        for line in lines:
-            row = line.split()
-            if row[1].endswith(f":{theirs:04X}") and row[2].endswith(f":{ours:04X}"):
-                return int(row[4].partition(":")[0], 16)
-    return 0  # it's closed
-
-
 def test_who_does_not_read_takes_little_of_the_kernels_memory(node: Node) -> None:
     """What is sent to a reader that doesn't read waits in the server, where it's counted and
     limited: little of it is in the kernel by then."""
@@ -52,7 +41,7 @@ def test_who_does_not_read_takes_little_of_the_kernels_memory(node: Node) -> Non
                 break
             sent += len(message)
             if not sent % (10 * len(message)):
-                most = max(most, in_the_kernel(stuck))
+                most = max(most, stuck.at_the_server()[0])
     settings = Settings()
     assert 0 < most <= settings.send_buffer
     assert sent <= settings.send_buffer + settings.queue_limit + 64 * TINY

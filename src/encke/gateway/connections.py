@@ -10,6 +10,7 @@ login.
 import math
 import os
 
+from .. import log
 from ..scoreboard import Field
 from ..settings import Settings
 from . import sockets
@@ -59,8 +60,10 @@ class Connections:
         self.poller = Poller()
         self.outbox = Outbox(
             settings.queue_limit,
+            settings.queue_total,
             lost=self.close,
             too_slow=self._close_slow,
+            crowded_out=self._close_crowded_out,
             blocked=self.rearm,
             written=self._written,
             limited=self.is_stream,
@@ -81,6 +84,7 @@ class Connections:
         self.draining = False
         self.counts = [0] * len(Field)
         """Counters and gauges, by Field; copied to the scoreboard at each tick."""
+        self._quiet_until = 0  # the tick from which on that too much waits is logged again
         self.patience = patience(settings)
         """By state, in ticks; see `move`."""
 
@@ -213,3 +217,15 @@ class Connections:
     def _close_slow(self, fd: int) -> None:
         self.counts[Field.SLOW_CLIENTS] += 1
         self.close(fd)
+
+    def _close_crowded_out(self, fd: int) -> None:
+        """All clients together have too much waiting; this one has taken nothing for longest."""
+        if self.now >= self._quiet_until:
+            self._quiet_until = self.now + ticks(60)
+            log.warning(
+                "queue-full",
+                waiting=self.outbox.held,
+                clients=len(self.outbox.tails),
+                hint="clients that don't read are closed; see --queue-total",
+            )
+        self._close_slow(fd)

@@ -18,11 +18,13 @@ way.
 
 from array import array
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import chain
 from types import MappingProxyType
 
 import msgspec
 
+from ..hub.limits import LARGE
 from ..reactor.channel import Channel, connect
 from ..reactor.loop import Reactor
 from ..wire.link import (
@@ -109,8 +111,11 @@ class FarRouter:
         data = messages.data
         size = sum(map(len, data)) + OVERHEAD * len(data)  # Messages.size, without a call
         gathering = self._gathering
-        if len(gathering) > 1:
-            self._keep_order(sender.lane, order)
+        if gathering:
+            if size >= LARGE:  # it may take several turns: nobody else waits for its answer
+                self._send_gathered()
+            elif len(gathering) > 1:
+                self._keep_order(sender.lane, order)
         batch = gathering.get(order)
         if batch is None:
             lanes = {sender.lane} if gathering else None
@@ -122,7 +127,7 @@ class FarRouter:
             batch.size += size
         self.under_way += size
         self.full = self.under_way >= self._window
-        if batch.size >= CUT:
+        if size >= LARGE or batch.size >= CUT:
             self._send_gathered()
 
     def flush(self) -> None:
@@ -209,9 +214,12 @@ class FarRouter:
                 to: Sequence[Target] = frame.handles
                 if len(to) != len(frame.counts):  # somebody has several connections here
                     to = targets(frame.counts, frame.handles)
-                _, missed = self.holder.deliver(frame.messages, to)
-                names = array("I", chain.from_iterable(missed.items()))
-                channel.send(Ack(frame.batch, names))  # leaves after the turn's writes
+                delivered, missed, late = self.holder.deliver(frame.messages, to)
+                if late is None:
+                    names = array("I", chain.from_iterable(missed.items()))
+                    channel.send(Ack(frame.batch, names))  # leaves after the turn's writes
+                else:
+                    late.wait(delivered, missed, partial(self._written_late, channel, frame.batch))
             elif isinstance(frame, Result):
                 batch = self._under_way.pop(frame.batch, None)
                 if batch is not None:  # else it has failed: the link broke in between
@@ -225,6 +233,13 @@ class FarRouter:
                 self.available = self._ready = True
         if self.full and self.under_way < self._window:
             self._make_room()
+
+    def _written_late(
+        self, channel: Channel, batch: int, _delivered: int, missed: dict[int, int]
+    ) -> None:
+        """A large delivery is done with."""
+        if channel is self._channel:  # else who wants to know is gone
+            channel.send(Ack(batch, array("I", chain.from_iterable(missed.items()))))
 
     def _lost(self) -> None:
         """The router died: what was under way has failed, what was gathering too."""

@@ -22,6 +22,7 @@ from .poller import MAX_READY, POLLED
 from .port import Router
 from .requests import READ_A_TURN, READ_SIZE, Requests
 from .senders import Desk
+from .slices import ROOM, SLICE
 from .streams import Streams
 
 ACCEPTS_A_TURN = 64
@@ -159,7 +160,10 @@ class Gateway:
         states = connections.columns.state
         for fd, events in ready:
             if events & WRITE:
-                connections.outbox.writable(fd)
+                if states[fd] >= STREAM:
+                    connections.outbox.writable[fd] = None  # by turns: it may be much
+                else:
+                    connections.outbox.write_tail(fd)
             if events & ~WRITE:
                 state = states[fd]
                 if state >= STREAM:
@@ -267,7 +271,7 @@ class Gateway:
         counts[Field.USERS] = self._router.users
         for own, count in self._router.counts.items():
             counts[own] = count
-        counts[Field.QUEUED_BYTES] = connections.outbox.tail_bytes
+        counts[Field.QUEUED_BYTES] = connections.outbox.held
         counts[Field.BLOCKED] = len(connections.outbox.tails)
         counts[Field.BODY_BYTES] = connections.bodies.total
         counts[Field.BYTES_OUT] = connections.outbox.bytes_out
@@ -287,11 +291,23 @@ class Gateway:
             desk.answer()
         if outbox.queued:
             outbox.flush()
+        self._streams.room = ROOM
         if self._heavy.ready and self._heavy.serve():
             self._end_turn()  # once more, for them
             self._heavy.rest()
+        elif outbox.writable or self._streams.slices.waiting:
+            self._go_on()
         if self._expired or self._poller.deferred:
             self._look_at_slow()
+
+    def _go_on(self) -> None:
+        """Write a little of what large messages have left over: to who takes bytes again, and what
+        was put off. All else of this turn is written, and acknowledged, by now."""
+        self._connections.outbox.go_on(SLICE)
+        if self._streams.slices.waiting:
+            self._streams.slices.go_on(SLICE)
+            self._connections.outbox.fit()
+            self._reactor.again(0)  # there's more, or it's to be acknowledged
 
     def _look_at_slow(self) -> None:
         """It's the turn of some of those who are slow, if it's time."""

@@ -4,13 +4,15 @@ gateway.
 Most messages are delivered, and their senders told, before `send` returns. What a turn has no room
 for, and all that is published, goes through the hub as it does far away; each of its deliveries is
 settled as soon as it was queued, or at the turn's end, once written, if it's a page of a large
-publication: its pace goes by how long that takes.
+publication: its pace goes by how long that takes. What is too large to be written in a turn is
+settled once it is (`slices`).
 
 Invariant: messages of a sender stay in order: as long as any wait, those that come go behind them.
 """
 
 import time
 from array import array
+from functools import partial
 from itertools import chain
 
 from ..friends.lookups import Lookups
@@ -91,8 +93,14 @@ class NearRouter:
             count = len(found)
             few = count <= self._room and _ONE_EACH.issuperset(map(type, found))
             if few or self._has_room(found):
-                delivered, _ = self.holder.deliver(messages, found)
-                sender.settled(count, delivered)
+                delivered, missed, late = self.holder.deliver(messages, found)
+                if late is None:
+                    sender.settled(count, delivered)
+                else:
+                    size = messages.size
+                    self.under_way += size
+                    self.full |= self.under_way >= self._window
+                    late.wait(delivered, missed, partial(self._sent_late, sender, count, size))
                 return
         self._give(sender, messages, order)
 
@@ -130,6 +138,20 @@ class NearRouter:
         self._room -= handles
         return True
 
+    def _sent_late(
+        self, sender: Sender, count: int, size: int, delivered: int, _missed: dict[int, int]
+    ) -> None:
+        """What was delivered at once, but for large messages, is written now."""
+        self.under_way -= size
+        self._busy = True  # there may be room
+        sender.settled(count, delivered)
+
+    def _written_late(self, delivery: Delivery, _delivered: int, missed: dict[int, int]) -> None:
+        """The same of what the hub has let out."""
+        self._hub.settle(delivery, chain.from_iterable(missed.items()))
+        self._busy = True
+        self._let_out()
+
     def _give(self, sender: Sender, messages: Messages, order: Order) -> None:
         """Leave it to the hub."""
         count, size = len(messages), messages.size
@@ -153,8 +175,10 @@ class NearRouter:
             delivery = deliveries.popleft()
             self._room -= delivery.size
             to = targets(delivery.counts, delivery.handles)
-            _, missed = self.holder.deliver(delivery.messages, to)
-            if delivery.large:
+            delivered, missed, late = self.holder.deliver(delivery.messages, to)
+            if late is not None:
+                late.wait(delivered, missed, partial(self._written_late, delivery))
+            elif delivery.large:
                 self._written.append((delivery, missed))
             else:
                 hub.settle(delivery, chain.from_iterable(missed.items()))

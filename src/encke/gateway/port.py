@@ -7,7 +7,7 @@ holds of both.
 """
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Protocol
 
@@ -16,8 +16,31 @@ from ..wire.message import SEND, Messages, Order, Status
 Target = int | Iterable[int] | None
 """Whom a message goes to: one handle, several, or nobody."""
 
-Delivery = tuple[int, dict[int, int]]
-"""Connections that got a message, in all; and by the message's index, those missed."""
+
+class Late:
+    """What of a delivery is written in later turns: it was large."""
+
+    __slots__ = ("delivered", "missed", "open", "then")
+
+    def __init__(self) -> None:
+        self.delivered = 0
+        self.missed: dict[int, int] = {}
+        self.open = 0
+        """Parts that aren't written yet."""
+        self.then: Callable[[int, dict[int, int]], None]
+
+    def wait(
+        self, delivered: int, missed: dict[int, int], then: Callable[[int, dict[int, int]], None]
+    ) -> None:
+        """`then` is called once all is written, with what is to be said of the whole delivery:
+        what was written at once is given here."""
+        self.delivered += delivered
+        self.missed, self.then = missed, then
+
+
+Delivery = tuple[int, dict[int, int], Late | None]
+"""Connections that got a message, in all; by the message's index, those missed; and if that isn't
+all, what tells the rest."""
 
 
 class Sender(Protocol):
@@ -46,7 +69,8 @@ class Holder(Protocol):
 
     def deliver(self, messages: Messages, targets: Sequence[Target]) -> Delivery:
         """Write each message to the connections at the same place in `targets`, at the end of the
-        turn. Some may be missed, because they have gone meanwhile."""
+        turn, or in slices over the next ones (`Late`). Some may be missed, because they have gone
+        meanwhile."""
 
     def logins(self) -> Iterable[tuple[int, bytes]]:
         """(handle, user id) of every connection that is, or waits to be, logged in."""

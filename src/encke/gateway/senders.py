@@ -5,6 +5,7 @@
 from ..scoreboard import Field
 from ..wire import ndjson
 from ..wire.message import Messages, Order, Status, Verb
+from ..wire.protocols import GROWTH, encoded_size
 from . import life
 from .answers import Answers
 from .connections import Connections
@@ -69,6 +70,15 @@ def too_large(limit: int) -> Problem:
     )
 
 
+def grows_too_large(size: int, limit: int) -> Problem:
+    """The problem of a message that's over the limit once it's written to a stream."""
+    return Problem(
+        413,
+        f"The message takes up to {size} bytes on a stream, more than {limit}: a line end is 7 "
+        "there, a control character 6. Shorten it, or send a reference to it.",
+    )
+
+
 class Single(Handler):
     """POST /send/{id}: the body is one message."""
 
@@ -115,6 +125,9 @@ class Single(Handler):
             except UnicodeDecodeError:
                 self._desk.refused(self, NOT_UTF8)
                 return
+        if len(data) * GROWTH > self._limit and (size := encoded_size(data)) > self._limit:
+            self._desk.refused(self, grows_too_large(size, self._limit))
+            return
         self._desk.router.send(self, Messages([self._id], [data]), self.order)
 
     def settled(self, messages: int, delivered: int, forwarded: int = 0) -> None:

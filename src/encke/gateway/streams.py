@@ -4,6 +4,7 @@ The head of a stream is written only once the router has acknowledged the login:
 client that sees the head is reachable.
 """
 
+import math
 import os
 import random
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,8 +21,9 @@ from . import life, sockets
 from .connections import TICK, Connections
 from .exchange import Exchange, Login
 from .life import LOGGING_IN, STREAM
-from .port import Delivery, Target
+from .port import Delivery, Late, Target
 from .routes import Route
+from .slices import ROOM, SHORT, Part, Slices
 
 _COMMON_HEADERS = (
     # no-transform: proxies that compress would hold messages back
@@ -29,11 +31,13 @@ _COMMON_HEADERS = (
 )
 
 _ENCODERS = {
-    life.stream(place, chunked=chunked): (protocol.encode, protocol.counts, chunked)
+    life.stream(place, chunked=chunked): (protocol.encode, protocol.around is not None, chunked)
     for place, protocol in enumerate(PROTOCOLS)
     for chunked in (True, False)
 }
 """By state: how a message is encoded, whether it is numbered, whether it is a chunk."""
+
+_NOTHING: dict[int, bytes] = {}
 
 _OK = status_line(200)
 
@@ -60,6 +64,9 @@ class Streams:
         columns = connections.columns
         self._handles, self._states, self._numbers = columns.handle, columns.state, columns.count
         self._counts = connections.counts
+        self.slices = Slices(self._write_late)
+        self.room = ROOM
+        """Bytes of messages that may still be written at once in this turn."""
         self._beats = _period(self._settings.heartbeat)
         self._probes = _period(self._settings.keepalive)
 
@@ -116,13 +123,16 @@ class Streams:
     def deliver(self, messages: Messages, targets: Sequence[Target]) -> Delivery:
         """Queue each message for its connections; see port.Holder."""
         owners, states, numbers = self._handles, self._states, self._numbers
-        outbox = self._connections.outbox
+        outbox, waiting, room = self._connections.outbox, self.slices.waiting, self.room
         delivered = index = 0
         missed: dict[int, int] = {}
+        late: Late | None = None
         records = map(Message, messages.data, messages.publishers or repeat(b""))
         for message, target in zip(records, targets, strict=True):
-            shared: dict[int, bytes] | None = None  # encoded once for several connections
+            shared = _NOTHING  # encoded once for several connections
+            size, short = len(message.data), False
             if isinstance(target, int):
+                short = size <= SHORT
                 target = (target,)  # noqa: PLW2901
             for handle in target or ():
                 fd = handle & SLOT_MASK
@@ -130,19 +140,20 @@ class Streams:
                 if owners[fd] != handle or state < STREAM:
                     missed[index] = missed.get(index, 0) + 1
                     continue
-                encode, counts, chunked = _ENCODERS[state]
-                if counts:
-                    number = numbers[fd] = numbers[fd] + 1 & 0xFFFFFFFF
-                    data = encode(message, number)
+                if fd in waiting or (room < size and not short):
+                    late = self.slices.put_off(late, index, message, shared, handle)
+                    continue
+                data = shared.get(state)
+                if data is None:
+                    encode, numbered, chunked = _ENCODERS[state]
+                    if numbered:
+                        numbers[fd] = numbers[fd] + 1 & 0xFFFFFFFF
+                    data = encode(message, numbers[fd])
                     if chunked:
                         data = b"%x\r\n%b\r\n" % (len(data), data)  # as response.chunk
-                elif shared is not None and state in shared:
-                    data = shared[state]
-                else:
-                    data = encode(message, 0)
-                    if chunked:
-                        data = b"%x\r\n%b\r\n" % (len(data), data)
-                    shared = {state: data} if shared is None else shared | {state: data}
+                    if not numbered:
+                        shared = {**shared, state: data}
+                room -= len(data)
                 queued = outbox.queued
                 if fd not in queued and not outbox.tails:
                     queued[fd] = data  # what Outbox.queue does, without a call
@@ -151,10 +162,39 @@ class Streams:
                     continue
                 delivered += 1
             index += 1
+        self.room = room
         self._counts[Field.DELIVERED] += delivered
-        if missed:
-            self._counts[Field.UNDELIVERED] += sum(missed.values())
-        return delivered, missed
+        self._counts[Field.UNDELIVERED] += sum(missed.values())
+        return delivered, missed, late
+
+    def _write_late(self, part: Part, handle: int) -> int:
+        """Write to a connection what was put off; returns the bytes that the kernel took."""
+        fd, late, outbox = handle & SLOT_MASK, part.late, self._connections.outbox
+        before = outbox.bytes_out
+        here = self._handles[fd] == handle and self._states[fd] >= STREAM
+        if here and outbox.write(fd, self._pieces(part, fd)):
+            late.delivered += 1
+            self._counts[Field.DELIVERED] += 1
+        else:
+            late.missed[part.index] = late.missed.get(part.index, 0) + 1
+            self._counts[Field.UNDELIVERED] += 1
+        return outbox.bytes_out - before
+
+    def _pieces(self, part: Part, fd: int) -> Sequence[bytes]:
+        """What a connection is sent: of a large message the very bytes that all others are."""
+        state, message = self._states[fd], part.message
+        protocol = self._protocol(fd)
+        if protocol.around is not None:
+            number = self._numbers[fd] = self._numbers[fd] + 1 & 0xFFFFFFFF
+            before, after = protocol.around(number)
+            if life.chunked(state):
+                size = len(before) + len(message.data) + len(after)
+                before, after = b"%x\r\n%b" % (size, before), after + b"\r\n"
+            return before, message.data, after
+        data = part.encoded.get(state)
+        if data is None:
+            data = part.encoded[state] = self._framed(fd, protocol.encode(message, 0))
+        return (data,)
 
     def logins(self) -> Iterator[tuple[int, bytes]]:
         """Everyone who is logged in or waits for it, for a router that knows nobody."""
@@ -193,11 +233,12 @@ class Streams:
     def beat(self) -> None:
         """Send a heartbeat, or where there is none a probe, to the streams whose turn it is:
         each tick to another share."""
+        outbox = self._connections.outbox
         if self._beats:
             for fd in self._share(self._beats):
                 beat = self._protocol(fd).heartbeat
-                if beat:
-                    self._connections.outbox.queue(fd, self._framed(fd, beat))
+                if beat and fd not in outbox.tails:  # or it's slow: nothing new is known by it
+                    outbox.queue(fd, self._framed(fd, beat))
         if self._probes:
             for fd in self._share(self._probes):
                 if not (self._beats and self._protocol(fd).heartbeat):
@@ -212,6 +253,7 @@ class Streams:
 
     def end(self) -> list[int]:
         """Queue the last bytes of every stream; returns the streams."""
+        self.slices.go_on(math.inf)
         streams = [fd for fd, state in enumerate(self._states) if state >= STREAM]
         for fd in streams:
             farewell = self._protocol(fd).farewell

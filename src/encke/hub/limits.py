@@ -42,6 +42,10 @@ QUANTUM = 16
 PUBLISHED_BYTES = 1024 * 1024
 """Bytes of publications after which a delivery of several is cut: it has to fit into a frame."""
 
+LARGE = 128 * 1024
+"""Bytes of a message that shares a delivery with no other: it may take several turns to be written,
+and those of a delivery are answered together."""
+
 PUBLISHED_UNDER_WAY = 1_024
 """Handles in deliveries of publications that aren't written yet, from which on no more are looked
 up: some 8 ms of writes."""

@@ -26,7 +26,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from .limits import FIRST_PAGE, LOOKUP, PUBLISHED_BYTES, QUANTUM
+from .limits import FIRST_PAGE, LARGE, LOOKUP, PUBLISHED_BYTES, QUANTUM
 
 S = TypeVar("S")
 """What its adder knows a publication by."""
@@ -193,11 +193,16 @@ class Publications(Generic[S]):
 
 
 def cut(found: Sequence[Recipients[S]]) -> Iterator[Sequence[Recipients[S]]]:
-    """Pages of publications, in pieces of about PUBLISHED_BYTES."""
+    """Pages of publications, in pieces of about PUBLISHED_BYTES; of a LARGE one a piece of its
+    own."""
     start = size = 0
     for index, it in enumerate(found):
-        size += len(it.publication.message)
-        if size >= PUBLISHED_BYTES:
+        message = len(it.publication.message)
+        if message >= LARGE and start < index:
+            yield found[start:index]
+            start, size = index, 0
+        size += message
+        if message >= LARGE or size >= PUBLISHED_BYTES:
             yield found[start : index + 1]
             start, size = index + 1, 0
     if start < len(found):

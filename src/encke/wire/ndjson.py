@@ -13,6 +13,7 @@ import msgspec
 
 from ..errors import BadUserId
 from ..ids import is_user_id, user_id
+from .protocols import GROWTH, encoded_size
 
 LINE_LIMIT = 1024 * 1024
 """Default for the longest line: a message as large as the largest single one."""
@@ -87,7 +88,9 @@ class Decoded(msgspec.Struct, frozen=True):
 def decode(block: bytes, first: int = 1, limit: int = LINE_LIMIT) -> Decoded:
     """Decode a block of lines; `first` is the number of its first line.
 
-    An id that isn't one is a bad line. What comes after the first bad line is left out.
+    An id that isn't one is a bad line, and so is a line of more than `limit` bytes, or one whose
+    message takes more on a stream (`encoded_size`). What comes after the first bad line is left
+    out.
     """
     if (decoded := _decode_all(block, limit)) is not None:
         return decoded
@@ -105,7 +108,8 @@ def _decode_all(block: bytes, limit: int) -> Decoded | None:
         lines = _decoder.decode_lines(block)
         ids = [line.id.encode() for line in lines]
         messages = [line.data.encode() for line in lines]
-        if len(ids) == rows_of(block, limit) and all(map(is_user_id, ids)):
+        large = len(block) * GROWTH > limit and max(map(len, messages), default=0) * GROWTH > limit
+        if not large and len(ids) == rows_of(block, limit) and all(map(is_user_id, ids)):
             return Decoded(ids, messages, len(ids))
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         pass
@@ -147,6 +151,10 @@ def _decode_each(block: bytes, first: int, limit: int) -> Decoded:
                 continue
             line = _decoder.decode(row)
             id, message = user_id(line.id), line.data.encode()
+            if len(message) * GROWTH > limit and (size := encoded_size(message)) > limit:
+                raise ValueError(
+                    f"its message takes up to {size} bytes on a stream, more than {limit}"
+                )
         except BadUserId as error:
             return Decoded(ids, messages, number - first, BadLine(number, str(error)))
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:

@@ -98,10 +98,35 @@ def test_any_message_becomes_bytes(protocol: Protocol, message: bytes, number: i
 @every
 @given(message=MESSAGES, number=st.integers(1, 2**32 - 1))
 def test_who_does_not_count_encodes_once(protocol: Protocol, message: str, number: int) -> None:
-    """Without `counts` the number makes no difference; with it, it does."""
-    first = protocol.encode(Message(message.encode()), number)
-    again = protocol.encode(Message(message.encode()), 0)
-    assert (first != again) == protocol.counts
+    """Without `around` the number makes no difference; with it, it does, and only around the
+    message."""
+    data = message.encode()
+    first = protocol.encode(Message(data), number)
+    assert (first != protocol.encode(Message(data), 0)) == (protocol.around is not None)
+    if protocol.around is not None:
+        before, after = protocol.around(number)
+        assert first == before + data + after
+
+
+@every
+@given(
+    message=st.text(st.characters(exclude_categories=["Cs"]), max_size=50)
+    | st.text('\r\n\x01"\\', max_size=50),
+    publisher=st.sampled_from([b"", b"ada"]),
+)
+def test_how_much_a_message_takes(protocol: Protocol, message: str, publisher: bytes) -> None:
+    """As many bytes as it says at most, and no more than so many times the message's own."""
+    data = message.encode()
+    empty = len(protocol.encode(Message(b"", publisher), 0))
+    takes = len(protocol.encode(Message(data, publisher), 0)) - empty
+    assert takes <= protocol.size(data) <= protocol.growth * len(data)
+
+
+@every
+def test_growth_is_no_more_than_what_happens(protocol: Protocol) -> None:
+    """Some byte takes as many bytes as it says."""
+    most = max(protocol.size(bytes([byte]) * 100) for byte in range(128))
+    assert most == 100 * protocol.growth
 
 
 @every

@@ -12,8 +12,8 @@ import typer
 
 from ...errors import EnckeError, Refused
 from ...flags import taking
+from ...loading import load as load_settings
 from ...settings import Settings, friends_store
-from ...settings import load as load_settings
 from .options import Generate, Listing, Load, OfServer, OfStore, Stats, Subscription
 
 if TYPE_CHECKING:

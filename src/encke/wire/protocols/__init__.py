@@ -19,4 +19,16 @@ from .base import Command, Documentation, Protocol, nothing
 PROTOCOLS: tuple[Protocol, ...] = (text.PROTOCOL, sse.PROTOCOL, ndjson.PROTOCOL)
 """Every protocol. Its place is its code in a connection's row, so add at the end."""
 
-__all__ = ["PROTOCOLS", "Command", "Documentation", "Protocol", "nothing"]
+GROWTH = max(protocol.growth for protocol in PROTOCOLS)
+"""Bytes that a byte of a message takes at most, on any stream."""
+
+
+def encoded_size(data: bytes) -> int:
+    """Bytes that a message takes on the streams on which it takes most, without what stands around
+    it; `data` is UTF-8."""
+    return max(protocol.size(data) for protocol in PROTOCOLS)
+
+
+__all__ = [
+    "GROWTH", "PROTOCOLS", "Command", "Documentation", "Protocol", "encoded_size", "nothing",
+]  # fmt: skip

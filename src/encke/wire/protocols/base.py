@@ -40,6 +40,20 @@ def nothing(_data: bytes) -> Sequence[Command]:
     return ()
 
 
+_ESCAPED = b'"\\\b\t\n\f\r'
+_AS_THEY_ARE = bytes(byte for byte in range(32, 256) if byte not in _ESCAPED)
+
+
+def json_size(data: bytes) -> int:
+    """Bytes that a JSON string takes for UTF-8, its quotes not counted (RFC 8259, 7)."""
+    others = data.translate(None, _AS_THEY_ARE)
+    controls = others.translate(None, _ESCAPED)
+    return len(data) + len(others) + 4 * len(controls)  # \\n and \\u0001
+
+
+JSON_GROWTH = 6
+
+
 class Protocol(msgspec.Struct, frozen=True, kw_only=True):
     """How messages become bytes on one kind of stream, and bytes become commands."""
 
@@ -60,9 +74,15 @@ class Protocol(msgspec.Struct, frozen=True, kw_only=True):
     encode: Callable[[Message, int], bytes]
     """(message, its number on this connection, from 1) -> bytes, never none."""
 
-    counts: bool = False
-    """Whether `encode` looks at the number; if not, a message is encoded once for all connections
-    of a kind."""
+    around: Callable[[int], tuple[bytes, bytes]] | None = None
+    """Only if `encode` looks at the number: what it puts before and after the message, whose bytes
+    are as they came. Without it a message is encoded once for all connections of a kind."""
+
+    size: Callable[[bytes], int] = len
+    """Bytes that a message takes, published or not, without what stands around it; at most."""
+
+    growth: int = 1
+    """How many a byte of it takes at most."""
 
     heartbeat: bytes = b""
     """Bytes that a client ignores, sent now and then so that proxies keep the connection; they end

@@ -14,7 +14,7 @@ import msgspec
 from ..message import Message
 from ..request import Request
 from ..response import Headers
-from .base import Documentation, Protocol
+from .base import JSON_GROWTH, Documentation, Protocol, json_size
 
 
 def _headers(_request: Request) -> Headers:
@@ -45,5 +45,7 @@ PROTOCOL = Protocol(
     ),
     headers=_headers,
     encode=_encode,
+    size=json_size,
+    growth=JSON_GROWTH,
     heartbeat=b"\n",
 )

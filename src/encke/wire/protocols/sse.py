@@ -19,7 +19,7 @@ import msgspec
 from ..message import Message
 from ..request import Request
 from ..response import Headers
-from .base import Documentation, Protocol
+from .base import Documentation, Protocol, json_size
 
 
 def _headers(_request: Request) -> Headers:
@@ -42,6 +42,12 @@ def _encode(message: Message, _number: int) -> bytes:
     return b"data: %b\n\n" % data
 
 
+def _size(data: bytes) -> int:
+    ends, pairs = data.count(b"\n") + data.count(b"\r"), data.count(b"\r\n")
+    lines = len(data) - pairs + 6 * (ends - pairs)  # each line end is LF and "data: "
+    return max(lines, json_size(data))
+
+
 def _greeting(retry: float) -> bytes:
     return b"retry: %d\n" % int(retry * 1000)
 
@@ -60,5 +66,7 @@ PROTOCOL = Protocol(
     headers=_headers,
     greeting=_greeting,
     encode=_encode,
+    size=_size,
+    growth=7,
     heartbeat=b":\n",
 )

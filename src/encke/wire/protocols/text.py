@@ -24,6 +24,10 @@ def _encode(message: Message, number: int) -> bytes:
     return b"Recvd msg #%d: '%b'\n" % (number, message.data)
 
 
+def _around(number: int) -> tuple[bytes, bytes]:
+    return b"Recvd msg #%d: '" % number, b"'\n"
+
+
 PROTOCOL = Protocol(
     name=b"test",
     documentation=Documentation(
@@ -37,5 +41,5 @@ PROTOCOL = Protocol(
     ),
     headers=_headers,
     encode=_encode,
-    counts=True,
+    around=_around,
 )
