@@ -6,7 +6,6 @@ goes through), `poller` (which of them is ready), `outbox` (bytes on their way t
 knows), `exchange` (an awake connection), `bodies` (what is kept of unfinished ones), `routes`
 (where a request leads), `requests` (what clients send), `heavy` (who sends much), `senders` (POST
 /send, and what becomes of it), `answers` (its bytes), `pages` (the same for pages of other
-origins), `streams` (login, delivery, heartbeats),
-`port` with `far` and `near` (the router, apart or in this process), `gateway` (accept, a turn, the
-clock), `process` (a gateway as a process).
+origins), `streams` (login, delivery, heartbeats), `port` with `far` and `near` (the router, apart
+or in this process), `gateway` (accept, a turn, the clock), `process` (a gateway as a process).
 """

@@ -16,7 +16,7 @@ from ..wire.message import SEND, Messages, Order, Status
 Target = int | Iterable[int] | None
 """Whom a message goes to: one handle, several, or nobody."""
 
-Delivery = tuple[int, dict[int, int]]
+Written = tuple[int, dict[int, int]]
 """Connections that got a message, in all; and by the message's index, those missed."""
 
 
@@ -44,7 +44,7 @@ class Holder(Protocol):
     def refused(self, handles: Iterable[int]) -> None:
         """These aren't logged in: their ids have as many connections as they may."""
 
-    def deliver(self, messages: Messages, targets: Sequence[Target]) -> Delivery:
+    def deliver(self, messages: Messages, targets: Sequence[Target]) -> Written:
         """Write each message to the connections at the same place in `targets`, at the end of the
         turn. Some may be missed, because they have gone meanwhile."""
 
