@@ -75,3 +75,27 @@ def test_every_decision_is_listed() -> None:
         r"^\| \[(\d{4})\]\((\1-[a-z-]+\.md)\) \|", (adr / "README.md").read_text(), re.MULTILINE
     )
     assert [page for _, page in listed] == sorted(page.name for page in adr.glob("0*.md"))
+
+
+SHARED_ROOMS = ("hub", "gateway", "router", "wire", "cluster", "control")
+
+
+def names_of_types(tree: ast.Module) -> set[str]:
+    """Public classes and aliases at the top of a file."""
+    names = set()
+    for node in tree.body:
+        match node:
+            case ast.ClassDef(name=name) | ast.Assign([ast.Name(name)]) if not name.isupper():
+                names.add(name)
+    return {name for name in names if name[0].isupper()}
+
+
+def test_one_word_is_one_thing() -> None:
+    """No two types of the server's rooms have one name: a reader needn't ask which is meant."""
+    files: dict[str, list[str]] = {}
+    for room in SHARED_ROOMS:
+        for file in sorted((ROOT / "src/encke" / room).rglob("*.py")):
+            for name in names_of_types(ast.parse(file.read_bytes())):
+                files.setdefault(name, []).append(str(file.relative_to(ROOT)))
+    assert {"Hub", "Target", "HttpEvent"} <= files.keys()
+    assert {name: where for name, where in files.items() if len(where) > 1} == {}

@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 
 from encke.wire.http import METHODS, KnownHeads, RequestParser
-from encke.wire.request import END, Refusal, Request
-from encke.wire.request import Event as HttpEvent
+from encke.wire.request import END, HttpEvent, Refusal, Request
 
 from ..engine import Decoder, Outcome
 from ..promises import LIMIT, bounded, hold, ways

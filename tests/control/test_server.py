@@ -9,7 +9,7 @@ from reactor.turning import run_until
 
 from encke.control.app import Call
 from encke.control.response import Outcome, Response
-from encke.control.server import TURN_SECONDS, Server
+from encke.control.server import TURN_SECONDS, ControlServer
 from encke.node import sockets
 from encke.reactor.loop import Reactor
 from encke.scoreboard import CONTROL, Field, Scoreboard, State
@@ -45,7 +45,7 @@ def test_a_turn_is_short_however_many_ask() -> None:
     turns = [0]
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(sockets.control(settings))
-        server = Server(settings, slow, reactor, listener, row)  # type: ignore[arg-type]
+        server = ControlServer(settings, slow, reactor, listener, row)  # type: ignore[arg-type]
         reactor.after_turn(lambda: turns.append(slow.calls))
         assert row[Field.STATE] == State.READY
         clients = [

@@ -19,7 +19,7 @@ from reactor.turning import run_until
 from encke.gateway.columns import Columns
 from encke.gateway.far import FarRouter
 from encke.gateway.life import FREE, LOGGING_IN
-from encke.gateway.port import Delivery, Target
+from encke.gateway.port import Target, Written
 from encke.hub.hub import Hub
 from encke.reactor.loop import Reactor
 from encke.router.ledger import Ledger
@@ -47,7 +47,7 @@ class Rows:
     def refused(self, handles: Iterable[int]) -> None:
         raise AssertionError("the router says nothing here")
 
-    def deliver(self, messages: Messages, targets: Sequence[Target]) -> Delivery:
+    def deliver(self, messages: Messages, targets: Sequence[Target]) -> Written:
         raise AssertionError("nobody sends")
 
     def resume(self) -> None:

@@ -14,7 +14,7 @@ from encke.friends.directory import Done, Lookup
 from encke.friends.store import Page
 from encke.gateway.far import FarRouter
 from encke.gateway.near import NearRouter
-from encke.gateway.port import Delivery, Router, Target
+from encke.gateway.port import Router, Target, Written
 from encke.ids import handle
 from encke.reactor.loop import Reactor
 from encke.router.process import RouterProcess
@@ -140,7 +140,7 @@ class House:
     def refused(self, handles: Iterable[int]) -> None:
         self.turned_away += handles
 
-    def deliver(self, messages: Messages, targets: Sequence[Target]) -> Delivery:
+    def deliver(self, messages: Messages, targets: Sequence[Target]) -> Written:
         delivered = 0
         missed: dict[int, int] = {}
         assert len(messages.data) == len(targets)

@@ -110,5 +110,5 @@ class Books:
         return self._out()
 
     def release(self) -> Outgoing:
-        self.ledger.release()
+        self.ledger.forward_held()
         return self._out()

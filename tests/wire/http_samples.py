@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from encke.wire.http import HEAD_LIMIT, RequestParser
-from encke.wire.request import END, Event, Request
+from encke.wire.request import END, HttpEvent, Request
 
 from .ways import Feed
 
@@ -11,13 +11,13 @@ HOST = b"Host: a"
 NEXT = b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
-def make(limit: int = HEAD_LIMIT) -> Callable[[], Feed[Event]]:
+def make(limit: int = HEAD_LIMIT) -> Callable[[], Feed[HttpEvent]]:
     return lambda: RequestParser(limit).feed
 
 
-def joined(events: list[Event]) -> list[Event]:
+def joined(events: list[HttpEvent]) -> list[HttpEvent]:
     """`events` with the neighbouring pieces of a body put together."""
-    whole: list[Event] = []
+    whole: list[HttpEvent] = []
     for event in events:
         if isinstance(event, bytes) and whole and isinstance(whole[-1], bytes):
             whole[-1] += event
@@ -50,7 +50,7 @@ def a_get(target: bytes = b"/test/1", **headers: bytes) -> Request:
 CHUNKED = Request(b"POST", b"/send/1", {b"transfer-encoding": b"chunked"}, False)
 FIVE = Request(b"POST", b"/send/1", {b"content-length": b"5"}, False)
 
-READ: dict[str, tuple[bytes, list[Event]]] = {
+READ: dict[str, tuple[bytes, list[HttpEvent]]] = {
     "no header": (request(), [a_get(), END]),
     "an empty host": (request(b"Host:"), [a_get(), END]),
     "no host, as HTTP/1.0 has it": (

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encke.wire.http import METHODS, RequestParser
-from encke.wire.request import END, Event, Refusal, Request
+from encke.wire.request import END, HttpEvent, Refusal, Request
 
 from .http_samples import HOST, NEXT, chunked, joined, make, post, request
 from .ways import PLACES, cut, fed, three_ways
@@ -14,7 +14,7 @@ OTHER = b"POST /send/1 RTSP/1.0\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
 """What llhttp reads as a request, and doesn't tell from one of HTTP."""
 
 
-def refused(data: bytes, status: int = 400) -> list[Event]:
+def refused(data: bytes, status: int = 400) -> list[HttpEvent]:
     """What came before the refusal that ends `data`, whichever way it's fed."""
     *before, refusal = three_ways(make(), data, NEXT, joined)
     assert isinstance(refusal, Refusal), refusal

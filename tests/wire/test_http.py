@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encke.wire.http import HEAD_LIMIT, METHODS, RequestParser, percent_decoded
-from encke.wire.request import END, Event, Refusal, Request
+from encke.wire.request import END, HttpEvent, Refusal, Request
 
 from .http_samples import (
     FIVE,
@@ -24,7 +24,7 @@ from .http_samples import (
 from .ways import PLACES, bytewise, cut, fed, three_ways
 
 
-def read(data: bytes, limit: int = HEAD_LIMIT) -> list[Event]:
+def read(data: bytes, limit: int = HEAD_LIMIT) -> list[HttpEvent]:
     """The events of `data`, read three ways."""
     return three_ways(make(limit), data, NEXT, joined)
 
@@ -293,7 +293,7 @@ def test_an_endless_head_is_refused(name: str, piece: int) -> None:
     parser = RequestParser(LIMIT)
     parser.feed(start)
     endless = filler * piece
-    events: list[Event] = []
+    events: list[HttpEvent] = []
     for _ in range(LIMIT // len(endless) + 2):
         events += parser.feed(endless)
     (refusal,) = events
@@ -309,7 +309,7 @@ BODIES = st.binary(max_size=40)
 
 
 @st.composite
-def messages(draw: st.DrawFn) -> tuple[bytes, list[Event]]:
+def messages(draw: st.DrawFn) -> tuple[bytes, list[HttpEvent]]:
     """A valid request, and its events."""
     method = draw(st.sampled_from(sorted(METHODS - {b"CONNECT"})))
     target = b"/" + draw(st.text("abc/%?&=019~", max_size=20)).encode()
@@ -333,14 +333,14 @@ def messages(draw: st.DrawFn) -> tuple[bytes, list[Event]]:
             headers[b"transfer-encoding"] = b"chunked"
             fields.append(b"Transfer-Encoding: chunked")
     data = request(*fields, line=b"%b %b HTTP/1.1" % (method, target), body=raw)
-    events: list[Event] = [Request(method, target, headers, False)]
+    events: list[HttpEvent] = [Request(method, target, headers, False)]
     return data, [*events, content, END] if content else [*events, END]
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(messages(), max_size=6), PLACES)
 def test_any_split_of_pipelined_requests(
-    pipeline: list[tuple[bytes, list[Event]]], places: list[int]
+    pipeline: list[tuple[bytes, list[HttpEvent]]], places: list[int]
 ) -> None:
     """Wherever a stream of requests is cut, the same events come out, in order."""
     stream = b"".join(data for data, _ in pipeline)
@@ -377,7 +377,7 @@ def test_arbitrary_bytes(parts: list[bytes], places: list[int]) -> None:
 )
 def test_requests_of_h11(sent: list[tuple[str, list[bytes], bool]]) -> None:
     """What h11 writes as a client is read as it was meant."""
-    stream, expected = b"", list[Event]()
+    stream, expected = b"", list[HttpEvent]()
     for method, pieces, chunks in sent:
         body = b"".join(pieces)
         framing = ("Transfer-Encoding", "chunked") if chunks else ("Content-Length", str(len(body)))

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from encke.wire.http import HEAD_LIMIT, LIMIT, LONGEST, KnownHeads, RequestParser
-from encke.wire.request import END, Event, Refusal, Request
+from encke.wire.request import END, HttpEvent, Refusal, Request
 
 from .http_samples import NEXT, READ, REFUSED, joined, post, request
 from .ways import PLACES, cut, fed
@@ -17,7 +17,7 @@ FIVE = b"Content-Length: 5"
 PLAIN = post(HOST, FIVE, body=b"hello")
 
 
-def feed(data: bytes, known: KnownHeads, limit: int = HEAD_LIMIT) -> list[Event]:
+def feed(data: bytes, known: KnownHeads, limit: int = HEAD_LIMIT) -> list[HttpEvent]:
     """The events of `data` on a new connection."""
     return RequestParser(limit, known).feed(data)
 

@@ -20,8 +20,8 @@ from ..wire.request import Request
 from ..wire.response import JSON, Headers
 from . import state
 from .problems import RETRY_AFTER, problem, problem_of
-from .response import Outcome, Response
-from .routes import Asked, Route, find, segments_of
+from .response import NOT_STORED, Outcome, Response
+from .routes import Asked, Endpoint, find, segments_of
 from .store_watch import StoreWatch
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ HTML = b"text/html; charset=utf-8"
 _PAGE_HEADERS: Headers = (
     (b"Content-Security-Policy", b"default-src 'none'; style-src 'unsafe-inline'"),
 )
-NOT_STORED: Headers = ((b"Cache-Control", b"no-store"),)
 
 _UNAUTHORIZED = problem(
     HTTPStatus.UNAUTHORIZED,
@@ -47,7 +46,7 @@ _UNAUTHORIZED = problem(
 
 
 class Call(msgspec.Struct, frozen=True):
-    """What answers a request; raises nothing. `takes_body`: see routes.Route."""
+    """What answers a request; raises nothing. `takes_body`: see routes.Endpoint."""
 
     answer: Callable[[], Outcome]
     takes_body: bool = False
@@ -67,7 +66,7 @@ class Control:
         self._friends: Friends | None = None
         self._cluster = _cluster(reactor, router_path, scoreboard) if settings.nats else None
         told = self._cluster.state if self._cluster is not None else None
-        self._reader = state.Reader(scoreboard, VERSION, told)
+        self._reader = state.StateReader(scoreboard, VERSION, told)
         reactor.every(WATCH, self._reader.tick)
         self._store = StoreWatch(
             reactor,
@@ -77,33 +76,33 @@ class Control:
         )
         self._store.look()
         self._table = (
-            Route(b"GET", "/", self.index),
-            Route(b"GET", "/health", self.health),
-            Route(b"GET", "/state", self.state),
-            Route(b"GET", "/metrics", self.metrics),
-            Route(b"GET", "/openapi.json", self.openapi),
-            Route(b"GET", "/docs", self.docs),
-            Route(
+            Endpoint(b"GET", "/", self.index),
+            Endpoint(b"GET", "/health", self.health),
+            Endpoint(b"GET", "/state", self.state),
+            Endpoint(b"GET", "/metrics", self.metrics),
+            Endpoint(b"GET", "/openapi.json", self.openapi),
+            Endpoint(b"GET", "/docs", self.docs),
+            Endpoint(
                 b"PUT",
                 "/users/{subscriber}/subscriptions/{publisher}",
                 lambda asked: self._managed().subscribe(asked),
             ),
-            Route(
+            Endpoint(
                 b"DELETE",
                 "/users/{subscriber}/subscriptions/{publisher}",
                 lambda asked: self._managed().unsubscribe(asked),
             ),
-            Route(
+            Endpoint(
                 b"GET",
                 "/users/{id}/subscriptions",
                 lambda asked: self._managed().subscriptions(asked),
             ),
-            Route(
+            Endpoint(
                 b"GET",
                 "/users/{id}/subscribers",
                 lambda asked: self._managed().subscribers(asked),
             ),
-            Route(
+            Endpoint(
                 b"POST",
                 "/subscriptions",
                 lambda asked: self._managed().load(asked),
@@ -189,7 +188,7 @@ def _cluster(reactor: Reactor, router_path: str, scoreboard: Scoreboard) -> "Clu
     return Cluster(reactor, router_path, scoreboard)
 
 
-def _safely(route: Route, asked: Asked) -> Outcome:
+def _safely(route: Endpoint, asked: Asked) -> Outcome:
     try:
         return route.handler(asked)
     except Exception as error:  # noqa: BLE001 (it's answered, and logged if it's ours)

@@ -36,7 +36,7 @@ from typing import Protocol
 from ..reactor.loop import IN, OUT
 from ..settings import Settings
 from ..wire.http import RequestParser
-from ..wire.request import END, Event, Refusal, Request
+from ..wire.request import END, HttpEvent, Refusal, Request
 from ..wire.response import CONTINUE
 from .app import Control
 from .problems import problem
@@ -103,7 +103,7 @@ class Connection:
         self._owner = owner
         self._socket = connection
         self._parser = parser
-        self._events: deque[Event] = deque()
+        self._events: deque[HttpEvent] = deque()
         """What was read, and isn't handled yet."""
         self._request: Request | None = None
         """The request that is read or worked at."""
@@ -198,7 +198,7 @@ class Connection:
         else:
             self.refuse(NO_END)
 
-    def _few(self, events: list[Event]) -> list[Event]:
+    def _few(self, events: list[HttpEvent]) -> list[HttpEvent]:
         """`events`, cut where more than PIPELINED requests would wait."""
         waiting = 0 if self._request is None else 1
         for index, event in enumerate(events):
@@ -223,7 +223,7 @@ class Connection:
 
     # a request's way
 
-    def _handle(self, event: Event) -> None:
+    def _handle(self, event: HttpEvent) -> None:
         if type(event) is Request:
             self._begin(event)
         elif type(event) is bytes:

@@ -26,10 +26,10 @@ from ..friends.store import Page, Store
 from ..ids import user_id
 from ..reactor.loop import Reactor
 from ..settings import Settings, friends_store
-from ..wire.response import JSON, Headers
+from ..wire.response import JSON
 from ..wire.subscriptions import FORMS, Form, Pair, Reader
 from .problems import FAILED, RETRY_AFTER, Rejected, problem, problem_of
-from .response import Later, Response
+from .response import NOT_STORED, Later, Response
 from .routes import Asked
 from .store_thread import StoreThread
 
@@ -44,8 +44,6 @@ OFF = (
     "This server keeps no friends. Start it with --friends sqlite, or in a cluster with "
     "--friends postgresql://..., to have subscriptions."
 )
-
-_NOT_STORED: Headers = ((b"Cache-Control", b"no-store"),)
 
 
 class Friends:
@@ -158,7 +156,7 @@ class Friends:
             said[name] = [id.decode() for id in page.ids]
             if page.more:
                 said["next"] = page.ids[-1].decode()
-            return Response(HTTPStatus.OK, msgspec.json.encode(said), JSON, _NOT_STORED)
+            return Response(HTTPStatus.OK, msgspec.json.encode(said), JSON, NOT_STORED)
 
         return self._thread.call(read, answer)
 

@@ -14,6 +14,9 @@ import msgspec
 
 from ..wire.response import Headers, response
 
+NOT_STORED: Headers = ((b"Cache-Control", b"no-store"),)
+"""Of what is another thing a moment later."""
+
 
 class Response(msgspec.Struct, frozen=True):
     """A whole response; without a content type it has no body."""

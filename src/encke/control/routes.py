@@ -37,7 +37,7 @@ class Asked(msgspec.Struct, frozen=True):
         return found
 
 
-class Route(msgspec.Struct, frozen=True):
+class Endpoint(msgspec.Struct, frozen=True):
     """A line of the table. `takes_body`: the handler is called before the body is there, and
     may give a Body; else it's called once the request is here as a whole."""
 
@@ -68,10 +68,10 @@ class Route(msgspec.Struct, frozen=True):
         return tuple(places)
 
 
-class Found(msgspec.Struct, frozen=True):
+class Match(msgspec.Struct, frozen=True):
     """A request, and the line that it leads to."""
 
-    route: Route
+    route: Endpoint
     asked: Asked
 
 
@@ -83,7 +83,7 @@ def segments_of(request: Request) -> list[bytes] | None:
     return [percent_decoded(segment) for segment in path[1:].split(b"/")]
 
 
-def find(table: Sequence[Route], request: Request) -> Found | Response:
+def find(table: Sequence[Endpoint], request: Request) -> Match | Response:
     """Where `request` leads, or why it leads nowhere."""
     segments = segments_of(request)
     if segments is None:
@@ -93,7 +93,7 @@ def find(table: Sequence[Route], request: Request) -> Found | Response:
         places = route.places(segments)
         if places is not None:
             if request.method in route.methods:
-                return Found(route, Asked(request, places))
+                return Match(route, Asked(request, places))
             allowed += route.methods
     if allowed:
         names = b", ".join(allowed)

@@ -50,7 +50,7 @@ SEND_BUFFER = 128 * 1024
 _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
-class Server:
+class ControlServer:
     """See the module's head."""
 
     def __init__(
@@ -219,7 +219,7 @@ def serve(
     row[Field.STATE] = State.STARTING
     reactor = Reactor()
     control = Control(scoreboard, settings, reactor, router_path)
-    server = Server(settings, control, reactor, listener, row)
+    server = ControlServer(settings, control, reactor, listener, row)
 
     def end(_events: int = 0) -> None:
         reactor.remove(lifeline)

@@ -38,7 +38,7 @@ a turn may take a while on a busy machine. It is killed after --hang-timeout."""
 _NAMES = {SUPERVISOR: "supervisor", ROUTER: "router", CONTROL: "control"}
 _TICKS = os.sysconf("SC_CLK_TCK")
 _SOCKSTAT = "/proc/net/sockstat"
-_PAGE = os.sysconf("SC_PAGE_SIZE")
+_MEMORY_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class ProcessState(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,7 +178,7 @@ def cluster_state(seen: Iterable[Seen], own: str = "") -> ClusterState:
     )
 
 
-class Reader:
+class StateReader:
     """Reads the state of the node whose processes write `scoreboard`."""
 
     def __init__(
@@ -299,7 +299,7 @@ def tcp_memory() -> int:
             for line in lines:
                 if line.startswith(b"TCP:"):
                     words = line.split()
-                    return int(words[words.index(b"mem") + 1]) * _PAGE
+                    return int(words[words.index(b"mem") + 1]) * _MEMORY_PAGE
     except (OSError, ValueError):
         pass
     return 0

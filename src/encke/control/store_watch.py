@@ -16,14 +16,14 @@ from ..reactor.loop import Reactor
 CHECK_EVERY = 10.0
 """Seconds between two looks; and those that an answer may take."""
 
-Asked = Callable[[Callable[[str], None]], None]
+Ask = Callable[[Callable[[str], None]], None]
 """Asks the store, and calls what it's given on the loop: with what is wrong, or with nothing."""
 
 
 class StoreWatch:
     """Looks, and logs what has changed."""
 
-    def __init__(self, reactor: Reactor, friends: str, data: str, ask: Asked) -> None:
+    def __init__(self, reactor: Reactor, friends: str, data: str, ask: Ask) -> None:
         """`friends` is what settings.friends_store says."""
         self.managed = False
         """Whether somebody has used the store."""

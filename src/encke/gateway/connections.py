@@ -73,8 +73,8 @@ class Connections:
         self.awake: dict[int, Exchange] = {}
         """By descriptor: those of which more than the row is known, see `requests`."""
         self.held: dict[int, None] = {}
-        """Those that aren't read from for now, who is so for longest first: too much is under way,
-        or owed; or the client has ended its side."""
+        """Descriptors of connections that aren't read from for now, in the order in which they were
+        held: too much is under way, or owed; or the client has ended its side."""
         self.unasked: dict[int, int] = {}
         """By descriptor: bytes that came although nothing is expected, see `Streams.unasked`."""
         self.now = 1

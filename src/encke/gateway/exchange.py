@@ -47,7 +47,7 @@ class Handler:
         """The request's body is complete."""
 
 
-class Login(msgspec.Struct, frozen=True):
+class PendingStream(msgspec.Struct, frozen=True):
     """A stream that was asked for: what its row becomes, and its head; or if there's none, the
     headers of the answer to a page of another origin."""
 
@@ -74,7 +74,7 @@ class Exchange:
         """Where it leads."""
         self.owed: deque[Handler] = deque()
         """Those whose answers aren't on their way yet."""
-        self.login: Login | None = None
+        self.login: PendingStream | None = None
         self.kept = 0
         """Bytes of its unfinished body, see bodies."""
 

@@ -49,7 +49,7 @@ CUT = 1024 * 1024
 
 READ_SIZE = 1536 * 1024
 """Bytes read of the router in a turn: some 30,000 short messages. The more a turn has, the more
-of them share a write, as with senders' NDJSON (requests.BULK_SIZE); but all else waits for it."""
+of them share a write, as with senders' NDJSON (heavy.BYTES_A_TURN); but all else waits for it."""
 
 LOGINS_A_FRAME = 10_000
 """Logins after a new link are cut into frames of so many."""

@@ -38,7 +38,7 @@ class Late:
         self.missed, self.then = missed, then
 
 
-Delivery = tuple[int, dict[int, int], Late | None]
+Written = tuple[int, dict[int, int], Late | None]
 """Connections that got a message, in all; by the message's index, those missed; and if that isn't
 all, what tells the rest."""
 
@@ -67,7 +67,7 @@ class Holder(Protocol):
     def refused(self, handles: Iterable[int]) -> None:
         """These aren't logged in: their ids have as many connections as they may."""
 
-    def deliver(self, messages: Messages, targets: Sequence[Target]) -> Delivery:
+    def deliver(self, messages: Messages, targets: Sequence[Target]) -> Written:
         """Write each message to the connections at the same place in `targets`, at the end of the
         turn, or in slices over the next ones (`Late`). Some may be missed, because they have gone
         meanwhile."""

@@ -18,7 +18,7 @@ from ..settings import allowed_hosts
 from ..wire.cross_origin import CrossOriginProtection
 from ..wire.http import KnownHeads, RequestParser
 from ..wire.message import SEND
-from ..wire.request import END, Event, Refusal, Request
+from ..wire.request import END, HttpEvent, Refusal, Request
 from ..wire.response import CONTINUE
 from . import life, sockets
 from .connections import TICK, Connections
@@ -225,7 +225,7 @@ class Requests:
         else:
             self._read_on(exchange, anew=lines > 0)
 
-    def _take(self, exchange: Exchange, request: Request, body: Event) -> bool:
+    def _take(self, exchange: Exchange, request: Request, body: HttpEvent) -> bool:
         """Take what nearly every request is, a short message that is here as a whole, on the
         shortest way. False: it's another kind of request."""
         target, has_key = request.target, self._has_key
@@ -245,7 +245,7 @@ class Requests:
             return True
         return False
 
-    def _handle(self, exchange: Exchange, event: Event) -> None:
+    def _handle(self, exchange: Exchange, event: HttpEvent) -> None:
         """A part of a request, as it comes."""
         if type(event) is Request:
             self._begin(exchange, event)
@@ -425,7 +425,7 @@ class Requests:
         elif handler is not None:
             handler.finish()
 
-    def _malformed(self, exchange: Exchange, refusal: Event) -> None:
+    def _malformed(self, exchange: Exchange, refusal: HttpEvent) -> None:
         """What came is no request."""
         assert isinstance(refusal, Refusal)
         self._connections.move(exchange.fd, life.Event.LAST)

@@ -279,7 +279,7 @@ class Desk:
     def refused(
         self, handler: Handler, problem: Problem, more: dict[str, int] | None = None
     ) -> None:
-        """It wasn't; if its body is still coming, it's of no interest any more."""
+        """A request is answered with a problem; nobody wants what is still coming of its body."""
         exchange = handler.exchange
         counter = Field.UNAVAILABLE if problem.status == 503 else Field.BAD_REQUESTS
         self.counts[counter] += 1

@@ -19,9 +19,9 @@ from ..wire.request import Request
 from ..wire.response import LAST_CHUNK, chunk, header_lines, status_line
 from . import life, sockets
 from .connections import TICK, Connections
-from .exchange import Exchange, Login
+from .exchange import Exchange, PendingStream
 from .life import LOGGING_IN, STREAM
-from .port import Delivery, Late, Target
+from .port import Late, Target, Written
 from .routes import Route
 from .slices import ROOM, SHORT, Part, Slices
 
@@ -73,7 +73,7 @@ class Streams:
     def ask(self, exchange: Exchange, request: Request, where: Route, date: bytes) -> None:
         """`request` asks for a stream; `log_in` comes once all earlier answers are out."""
         self._connections.move(exchange.fd, life.Event.STREAM_ASKED)
-        exchange.login = Login(
+        exchange.login = PendingStream(
             life.stream(where.protocol, chunked=not request.is_http_10),
             where.id,
             self.head(request, where, date),
@@ -120,7 +120,7 @@ class Streams:
             connections.become_stream(exchange, login.state)
             connections.outbox.queue(fd, login.head)
 
-    def deliver(self, messages: Messages, targets: Sequence[Target]) -> Delivery:
+    def deliver(self, messages: Messages, targets: Sequence[Target]) -> Written:
         """Queue each message for its connections; see port.Holder."""
         owners, states, numbers = self._handles, self._states, self._numbers
         outbox, waiting, room = self._connections.outbox, self.slices.waiting, self.room

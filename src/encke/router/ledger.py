@@ -254,8 +254,8 @@ class Ledger:
         self._others.answered(ticket, count)
         self.let_out()
 
-    def release(self) -> None:
+    def forward_held(self) -> None:
         """Go on with what had to wait for other nodes."""
         assert self._others is not None
-        self._others.release()
+        self._others.forward_held()
         self.let_out()

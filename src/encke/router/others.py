@@ -84,10 +84,10 @@ class Others:
 
     @property
     def waits(self) -> bool:
-        """Whether messages wait for the other nodes; then `release` is due."""
+        """Whether messages wait for the other nodes; then `forward_held` is due."""
         return bool(self._held)
 
-    def release(self) -> None:
+    def forward_held(self) -> None:
         """Go on with what had to wait, if it needn't any longer."""
         while self._held and not self.peers.congested:
             self._begin(*self._held.popleft())

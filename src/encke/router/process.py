@@ -97,9 +97,9 @@ class RouterProcess:
         _Link(self, self._reactor, connection, self._gathering)
 
     def linked(self, gateway: int, channel: Channel) -> Callable[[Sequence[Frame]], None] | None:
-        """A gateway has said who it is; returns what takes its frames, or None: another one is
-        linked with this number. If that's its own link, which it has given up, it is missed in a
-        moment, and the gateway comes back."""
+        """A gateway has said its number. Returns what takes its frames; None: there is a link with
+        that number already. It may be the gateway's own, which it has given up: then the router
+        notices its end in a moment, and the gateway tries again."""
         if gateway in self._links:
             if time.monotonic() >= self._complain_at:
                 self._complain_at = time.monotonic() + COMPLAINT_PAUSE
@@ -193,7 +193,7 @@ class RouterProcess:
             peers.answer(ticket, count)
         changes, users.changes = users.changes, {}
         peers.changed(changes or {})
-        self._ledger.release()
+        self._ledger.forward_held()
         if others.waits and not peers.link.unwritten:
             self._reactor.again(0)  # this turn's share was enough, and the kernel may take it all
 

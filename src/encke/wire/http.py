@@ -27,7 +27,7 @@ import re
 import httptools
 
 from .cross_origin import CrossOriginProtection
-from .request import END, End, Event, Refusal, Request
+from .request import END, End, HttpEvent, Refusal, Request
 
 HEAD_LIMIT = 16 * 1024
 """Default for the longest request head. nginx takes 4 x 8 KiB, h11 16 KiB, Apache 8 KiB a line."""
@@ -85,7 +85,7 @@ class KnownHeads:
     def __init__(self) -> None:
         self._known: dict[bytes, tuple[dict[bytes, bytes], int]] = {}
 
-    def read(self, data: bytes, events: list[Event], limit: int) -> int:
+    def read(self, data: bytes, events: list[HttpEvent], limit: int) -> int:
         """Append the events of the known requests that `data` begins with; returns their bytes.
 
         A head longer than `limit` bytes isn't recognized.
@@ -109,7 +109,7 @@ class KnownHeads:
             at = after
         return at
 
-    def learn(self, data: bytes, events: list[Event]) -> None:
+    def learn(self, data: bytes, events: list[HttpEvent]) -> None:
         """The parser has made `events` of what `data` begins with: three, or as many as came."""
         line = _request_line(data)
         if line is None:
@@ -159,7 +159,7 @@ class RequestParser:
         self._limit = head_limit
         self._protection = protection
         self._known = KnownHeads() if known is None else known
-        self._events: list[Event] = []
+        self._events: list[HttpEvent] = []
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self.between_requests = True
         """Whether all that came was whole requests: nothing is lost if the parser goes."""
@@ -176,7 +176,7 @@ class RequestParser:
         self._request: Request | None = None
         self._reads_on = False  # the body of a request whose upgrade is ignored
 
-    def feed(self, data: bytes) -> list[Event]:
+    def feed(self, data: bytes) -> list[HttpEvent]:
         """The events that `data` completes. Not to be called again after a Refusal."""
         events = self._events = []
         if self._parser is None:

@@ -54,4 +54,4 @@ class Refusal(msgspec.Struct, frozen=True):
     detail: str
 
 
-Event = Request | bytes | End | Refusal
+HttpEvent = Request | bytes | End | Refusal

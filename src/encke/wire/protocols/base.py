@@ -4,6 +4,9 @@ A protocol says which path leads to it, with what head it begins, what comes in,
 becomes bytes, and what is sent now and then and at the end. Gateway and hub know nothing else of
 it. A sleeping connection of any protocol is a row.
 
+`commands` and `farewell` are there for protocols whose clients speak on their stream, and are told
+of its end. None of those here sets them.
+
 Pure.
 """
 
