@@ -19,6 +19,7 @@ connections, and one piece more.
 import time
 from collections.abc import Callable
 
+from ..hub.limits import LATELY, REST
 from ..reactor.loop import IN, ONESHOT, Reactor
 from .poller import Poller
 from .port import Router
@@ -34,12 +35,6 @@ LINES_A_TURN = 16 * 1024
 
 PIECE = 64 * 1024
 """Bytes of one of them that are read at once, if no others send."""
-
-LATELY = 0.1
-"""Seconds for which others count as sending."""
-
-REST = 1
-"""How long the next piece waits if others send: so many times as long as the last one took."""
 
 POLITE_WINDOW = 64 * 1024
 """Bytes of heavy senders' messages that may be under way then."""

@@ -64,7 +64,8 @@ FEW = 64
 so few, and who has some hundred subscribers doesn't hold up what else their sender publishes."""
 
 REST = 1
-"""How long the next page waits if others send: so many times as long as the last one took."""
+"""How long the next page, or piece of who sends much (gateway.heavy), waits if others send: so many
+times as long as the last one took."""
 
 LATELY = 0.1
 """Seconds for which others count as sending: many senders gather for some 20 ms."""
