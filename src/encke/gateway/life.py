@@ -44,7 +44,8 @@ import enum
 import select
 
 FREE, NEW, IDLE, HEAD, BODY, OWING, WAITING, LOGGING_IN, ENDING, LEAVING, LINGERING = range(11)
-"""The states, as they stand in a row."""
+"""The states, as they stand in a row. In those before WAITING requests may come, and are read:
+`state < WAITING` says so."""
 
 STREAM = 16
 """The first of the states that are streams: one for each kind of them, see `stream`."""
