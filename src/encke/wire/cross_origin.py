@@ -37,8 +37,8 @@ FOREIGN_HOST = Refusal(
 )
 FOREIGN_PAGE = Refusal(
     403,
-    "A page of another origin asked for this. Allow it with --allow-origin ORIGIN (* lets pages "
-    "listen only); or set an API key.",
+    "A page of another origin asked for this. If you followed a link, type the address instead; "
+    "else allow its origin with --allow-origin (* lets pages listen only), or set an API key.",
 )
 
 

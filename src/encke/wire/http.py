@@ -3,7 +3,8 @@
 Parsing is llhttp's (through httptools), which is strict: both Content-Length and
 Transfer-Encoding, several Content-Lengths, a bare LF, obsolete folding and whitespace
 before a colon are errors (RFC 9112, 5.2, 6.1, 6.3, 11.2). Here it gets limits and
-becomes a list of events::
+becomes a list of events; whom it's for is checked (RFC 9112, 3.2), and that no foreign page asks
+(`cross_origin`)::
 
     feed(bytes) -> [Request, b"piece of its body", ..., END, Request, END, ...]
                ... Refusal     always the last event: the connection is of no use after it
