@@ -74,7 +74,7 @@ class Field(enum.IntEnum):
     RECEIVED = enum.auto()  # messages of other nodes, taken
     DROPPED = enum.auto()  # messages of other nodes, not taken
     NATS_LOST = enum.auto()  # links to NATS that were lost
-    LOG_LINES_DROPPED = enum.auto()  # of the log, that couldn't be written; counted as it happens
+    LOG_LINES_DROPPED = enum.auto()  # counted where it happens, and last: gateways copy the others
 
 
 COUNTERS = tuple(range(Field.ACCEPTED, len(Field)))
