@@ -18,7 +18,7 @@ HUGE = b"y" * 8 * 1024 * 1024
 @pytest.fixture(scope="module", params=[1, 2], ids=["one-gateway", "two-gateways"])
 def node(request: pytest.FixtureRequest) -> Iterator[Node]:
     """A server that lets 16 KiB wait for a client, and takes messages of 8 MiB."""
-    flags = ("--queue-limit", str(LIMIT), "--body-limit", str(len(HUGE)))
+    flags = ("--queue-limit", str(LIMIT), "--body-limit", str(len(HUGE)), "--heartbeat", "0")
     with Node("--gateways", str(request.param), *flags) as node:
         yield node
 
