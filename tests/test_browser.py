@@ -1,18 +1,15 @@
 """A real browser, headless Chromium, receives messages: through nginx, across origins, bare."""
 
-import contextlib
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
-from proxies import proxy, shown
+from proxies import in_front
 from sites import site
 from system.node import Node
 
-from bench.servers.nginx import Nginx
 from bench.servers.processes import free_ports
 
 MESSAGE = "Grüße\nan <b>alle</b>"
@@ -51,26 +48,15 @@ def send(server: Node, message: str) -> None:
     assert answer.json() == {"delivered": 1}
 
 
-@contextlib.contextmanager
-def behind_nginx(server: Node, directory: Path) -> Iterator[str]:
-    """nginx before `server`, as the docs have it, with a page beside it; its URL."""
-    (port,) = free_ports(1)
-    (directory / "page").mkdir()
-    (directory / "page/index.html").write_text(PAGE.replace("URL", "/events/123"))
-    changes = {
-        "127.0.0.1:8000": url_of(server).removeprefix("http://"),
-        "listen 80;": f"listen 127.0.0.1:{port}; root {directory}/page;",
-        "example.org": "127.0.0.1",
-    }
-    with proxy(Nginx, shown("deployment.md", "nginx", changes), port):
-        yield f"http://127.0.0.1:{port}/"
-
-
-def test_an_event_source_behind_nginx(server: Node, page: Page, tmp_path: Path) -> None:
+def test_an_event_source_behind_nginx(server: Node, page: Page) -> None:
     """A page's EventSource gets messages of the same origin, through nginx as documented:
     at once, and as they were sent, with line breaks, UTF-8 and markup.
     """
-    with behind_nginx(server, tmp_path) as url:
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}/"
+    html = PAGE.replace("URL", "/events/123")
+    page.route(url, lambda route: route.fulfill(body=html, content_type="text/html"))
+    with in_front("nginx", url_of(server).removeprefix("http://"), port):
         page.goto(url)
         expect(page.locator("body.open")).to_be_attached()
         for message in ("Hello World", MESSAGE):

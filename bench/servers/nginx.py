@@ -1,4 +1,4 @@
-"""nginx, in which nchan runs, and HAProxy: with the configurations that they're given.
+"""nginx, in which nchan runs, HAProxy and Caddy: with the configurations that they're given.
 
 nchan is set up as its users would for the same job, and in its favour: no access
 log, nothing stored (a message goes to who is there), one worker, since one core is
@@ -97,7 +97,8 @@ class Proxy(Server):
         file = self.directory / "configuration"
         file.write_text(configuration)
         command = [self._program, *arguments, str(file)]
-        self.launch(command, lambda: accepts(self.port))
+        environment = {**os.environ, "HOME": self._directory.name}
+        self.launch(command, lambda: accepts(self.port), environment)
 
     def __exit__(self, *_: object) -> None:
         self.stop()
@@ -124,6 +125,14 @@ class HAProxy(Proxy):
     def __init__(self, configuration: str, port: int) -> None:
         super().__init__("haproxy", port)
         self.run(configuration, "-db", "-f")
+
+
+class Caddy(Proxy):
+    """Caddy, one of whose sites listens on `port`."""
+
+    def __init__(self, sites: str, port: int) -> None:
+        super().__init__("caddy", port)
+        self.run(f"{{\n\tadmin off\n}}\n{sites}", "run", "--adapter", "caddyfile", "--config")
 
 
 def nchan(core: int | None = None) -> Nginx:

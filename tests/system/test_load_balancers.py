@@ -59,7 +59,8 @@ def behind_haproxy(nodes: Nodes, port: int) -> Nginx | HAProxy:
 @pytest.mark.parametrize("balancer", [behind_nginx, behind_haproxy], ids=["nginx", "haproxy"])
 def test_streams_through_a_load_balancer(nodes: Nodes, balancer: Balancer) -> None:
     """Streams are spread over the nodes, messages pass at once, and when a node is taken out of
-    service its streams end as they should, and come back on the other."""
+    service its streams end as they should, and come back on the other. While there's none at all,
+    who accepts an event stream is told when to come back."""
     one, two = nodes
     (port,) = free_ports(1)
     users = [f"user-{number}" for number in range(6)]
@@ -79,6 +80,11 @@ def test_streams_through_a_load_balancer(nodes: Nodes, balancer: Balancer) -> No
             assert chunk(streams[user]) == b""
             open.enter_context(listen(door, user))
         one.until(lambda now: now.streams == 6, "all are here")
+        one.stop()
+        answer = ask(door, request("GET", "/events/1", "Accept: text/event-stream"))
+        assert answer.status == 200
+        assert answer.body.startswith(b"retry: 3000\n")
+        assert ask(door, request("GET", "/events/1")).status == 503
 
 
 def listen(door: Address, user: str) -> Raw:
