@@ -206,9 +206,9 @@ def test_a_large_upload_reads_why_it_is_refused(address: Address) -> None:
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one-gateway", "two-gateways"])
 def hasty(request: pytest.FixtureRequest) -> Iterator[Node]:
-    """A server with little patience: 1 s for a head, a body's next piece, the next request."""
+    """A server with little patience: 1 s for a head, a body's next 5 bytes, the next request."""
     flags = ("--head-timeout", "1", "--body-timeout", "1", "--idle-timeout", "1")
-    with Node("--gateways", str(request.param), *flags) as node:
+    with Node("--gateways", str(request.param), *flags, "--body-rate", "5") as node:
         yield node
 
 
@@ -281,7 +281,7 @@ def test_who_leaves_in_the_middle_of_a_head(node: Node) -> None:
 
 
 def test_a_body_in_drops_is_allowed(hasty: Node) -> None:
-    """A body may take longer than the timeout as long as it gets on."""
+    """A body may take longer than the timeout as long as it gets on at the least rate."""
     with stream(hasty.address, "drops") as listener, Raw(hasty.address) as connection:
         connection.send(
             b"POST /send/drops HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\n\r\n"
