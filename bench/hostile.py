@@ -36,9 +36,6 @@ SLOWER = 2.0
 LOOK = 0.25
 """Seconds between two looks at memory."""
 
-WAITING = ("window", "window", "bodies_total", "queue_total")
-"""Settings: what may wait in a gateway. What is under way to the router is there and here."""
-
 NOISE = 8 * 1024 * 1024
 """Bytes that a process may take more than its limits say: what Python keeps to itself."""
 
@@ -183,14 +180,15 @@ def _measured(kind: str, options: Options, course: Course) -> Found:
 def _allowed(gateways: int, hostile: int) -> tuple[int, int]:
     """What hostile clients may add to the node's memory, and to the kernel's, bytes.
 
-    To the node's what the settings in `WAITING` let wait in each gateway, and `NOISE` a process. To
-    the kernel's what each connection may have: --send-buffer (of which it makes twice as much), a
-    receive buffer (net.ipv4.tcp_rmem), and the two of the client's own end; and `NOISE`.
+    To the node's what the settings let wait in each gateway: --window, there and in the router,
+    --bodies-total and --queue-total; and `NOISE` a process. To the kernel's what each connection
+    may have: --send-buffer (of which it makes twice as much), a receive buffer
+    (net.ipv4.tcp_rmem), and the two of the client's own end; and `NOISE`.
     """
-    settings = msgspec.structs.asdict(Settings())
-    waiting = gateways * sum(settings.get(name, 0) for name in WAITING)
+    limits = Settings()
+    waiting = gateways * (2 * limits.window + limits.bodies_total + limits.queue_total)
     received = int(Path("/proc/sys/net/ipv4/tcp_rmem").read_text().split()[1])
-    connection = 2 * settings["send_buffer"] + received + 4 * BUFFER
+    connection = 2 * limits.send_buffer + received + 4 * BUFFER
     return waiting + (gateways + 3) * NOISE, hostile * connection + NOISE
 
 
