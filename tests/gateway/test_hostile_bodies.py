@@ -167,6 +167,23 @@ def test_half_a_line_is_kept(server: Server) -> None:
     assert client.ended
 
 
+def test_half_a_line_that_is_dropped(server: Server) -> None:
+    """A line that gets too long while it isn't known yet what became of those before: what comes
+    then isn't kept, and the answer comes when it's due."""
+    client = server.connect()
+    client.say(CHUNKED % b"")
+    client.say(b"%x\r\n%b\r\n" % (len(LINE) + TOTAL // 2, LINE + b" " * (TOTAL // 2)))
+    for _ in range(3):
+        client.say(b"%x\r\n" % (TOTAL // 2 + 1))
+        go_on(client, TOTAL // 2 + 1)
+        client.say(b"\r\n")
+    assert kept(server) == 0
+    server.router.answer()
+    client.take_all()
+    told = json.loads(client.answers[0].body)
+    assert (client.answers[0].status, told["line"], told["accepted"]) == (400, 2, 1)
+
+
 def test_lines_are_progress(server: Server) -> None:
     """Who sends whole lines isn't the slowest, though no more is kept of them than before."""
     lines, body = server.connect(), begin(server, TOTAL // 2)

@@ -124,7 +124,7 @@ class Requests:
         self.much = False
         """Whether the connection that was read from last sends much, see heavy."""
         self.heard = False
-        """Whether another has sent something whole."""
+        """Whether another has sent something."""
 
     def readable(self, fd: int, size: int = READ_SIZE) -> None:
         """There's something to read from a connection that isn't a stream."""
@@ -220,10 +220,9 @@ class Requests:
         ):
             states[fd] = _WHOLE[state]  # as Connections.move, without a call
             self._deadlines[fd] = self._connections.now + self._patience
-            if not self.much:
-                self.heard = True
         else:
             self._read_on(exchange, anew=lines > 0)
+        self.heard |= not self.much
 
     def _take(self, exchange: Exchange, request: Request, body: HttpEvent) -> bool:
         """Take what nearly every request is, a short message that is here as a whole, on the
@@ -284,7 +283,7 @@ class Requests:
         assert handler is not None
         before, after, deadline = exchange.kept, handler.kept, deadlines[fd]
         self._connections.move(fd, life.Event.BODY_BEGAN)
-        if before and not anew and self._rate:
+        if 0 < before <= after and not anew and self._rate:
             deadline += int(after / self._rate) - int(before / self._rate)
             deadlines[fd] = min(deadline, deadlines[fd])
         bodies = self._connections.bodies
