@@ -2,20 +2,19 @@
 router that only takes."""
 
 import contextlib
-import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import pytest
 
-from encke.gateway.gateway import Gateway
 from encke.gateway.heavy import BYTES_A_TURN, LINES_A_TURN, PIECE, POLITE_WINDOW
 from encke.gateway.poller import POLLED
-from encke.gateway.port import Sender
 from encke.gateway.requests import MANY, MESSAGE_SIZE, READ_A_TURN, READ_SIZE
-from encke.reactor.loop import Reactor
-from encke.scoreboard import FIRST_GATEWAY, Scoreboard
+from encke.hub.limits import LATELY
 from encke.settings import Settings
-from encke.wire.message import SEND, Messages, Order
+from encke.wire.message import OVERHEAD, SEND, Messages
+
+from .harness import Client, Server, running
+from .router import Sent
 
 WINDOW = Settings().window
 HEAD = b"POST /send HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n"
@@ -25,67 +24,32 @@ LONG = LINE % (b"x" * 1000)
 TINY = LINE % b""
 
 
-class Router:
-    """Takes everything and says nothing (port.Router)."""
+class Nobody:
+    """Whose messages are under way."""
 
-    available = True
-    users = 0
-    counts: Mapping[int, int] = {}
+    lane = -1
 
-    def __init__(self) -> None:
-        self.full = False
-        self.under_way = 0
-        self.sent: list[tuple[int, int, int]] = []
-        """Whose, how many messages, of how many bytes."""
+    def settled(self, messages: int, delivered: int, forwarded: int = 0) -> None:
+        raise AssertionError("nobody answers")
 
-    def login(self, handle: int, id: bytes) -> None:
-        pass
-
-    def logout(self, handle: int) -> None:
-        pass
-
-    def send(self, sender: Sender, messages: Messages, order: Order = SEND) -> None:
-        self.sent.append((sender.lane, len(messages), sum(map(len, messages.data))))
-
-    def flush(self) -> None:
-        pass
-
-    def tick(self) -> None:
-        pass
+    def failed(self, messages: int, why: object = None) -> None:
+        raise AssertionError("nobody answers")
 
 
 class House:
-    """A gateway; `connect` is a connection of it."""
+    """A gateway whose router only takes; its clients by the descriptors of their connections."""
 
-    def __init__(self) -> None:
-        self.reactor = Reactor()
-        self.router = Router()
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.listener.setblocking(False)
-        self.clients: dict[int, socket.socket] = {}
-        """By the gateway's descriptor: the other end."""
+    def __init__(self, server: Server) -> None:
+        self.server, self.gateway, self.router = server, server.gateway, server.router
+        self.clients: dict[int, Client] = {}
         self.left: dict[int, bytes] = {}
-        """By it too: what of a piece the kernel hasn't taken yet."""
-        self.gateway = Gateway(
-            Settings(),
-            self.reactor,
-            self.router,
-            number=1,
-            listener=self.listener,
-            capacity=1000,
-            row=Scoreboard().row(FIRST_GATEWAY),
-        )
-        self.reactor.after_turn(self.reactor.stop)
+        """By descriptor: what of a piece the kernel hasn't taken yet."""
 
     def connect(self) -> int:
         """A new connection."""
-        ours, client = socket.socketpair()
-        for end in (ours, client):
-            end.setblocking(False)
-        fd = ours.detach()
-        self.clients[fd] = client
-        self.gateway._connections.take(fd)
-        return fd
+        client = self.server.connect()
+        self.clients[client.fd] = client
+        return client.fd
 
     def heavy(self, count: int, piece: bytes) -> list[int]:
         """So many connections that send NDJSON, of which the gateway has seen the beginning."""
@@ -104,26 +68,41 @@ class House:
                     self.left[fd] = data
                     self.left[fd] = data[self.clients[fd].send(data) :]
 
-    def turn(self) -> list[tuple[int, int, int]]:
-        """Let a turn of the loop pass; what was sent in it."""
-        self.router.sent.clear()
-        self.reactor._stopped = False
-        self.reactor.again(0.01)
-        self.reactor.run()
-        return self.router.sent.copy()
+    def turn(self, under_way: int = 0) -> list[tuple[int, int, int]]:
+        """Let a turn of the loop pass, with so many bytes under way before; what was sent in it:
+        whose, how many messages, of how many bytes."""
+        sent = self.router.sent
+        sent.clear()
+        if under_way:
+            sent.append(Sent(Nobody(), Messages([b""], [bytes(under_way - OVERHEAD)]), SEND))
+        self.server.reactor.turn()
+        if under_way:
+            sent.popleft()
+        each = [(it.sender.lane, it.messages.data) for it in sent]
+        return [(lane, len(data), sum(map(len, data))) for lane, data in each]
 
-    def close(self) -> None:
-        for fd, client in self.clients.items():
-            self.gateway._connections.close(fd)
+    def end(self) -> None:
+        """All clients go; what they had sent is taken."""
+        for client in self.clients.values():
             client.close()
-        self.listener.close()
+        self.router.full = False
+        for _ in range(1000):
+            if not self.server.rows:
+                return
+            self.turn()
+        raise AssertionError("they stay")
+
+    def pause(self) -> None:
+        """Nobody sends for a while."""
+        self.server.reactor.now += 2 * LATELY
 
 
 @pytest.fixture
 def house() -> Iterator[House]:
-    house = House()
-    yield house
-    house.close()
+    with running() as server:
+        house = House(server)
+        yield house
+        house.end()
 
 
 def test_heavy_senders_are_served_last(house: House) -> None:
@@ -190,11 +169,9 @@ def test_the_reserve_of_the_window(house: House) -> None:
     reserve = WINDOW // 4
     for under_way, taken in ((WINDOW - reserve - 1, True), (WINDOW - reserve, False), (0, True)):
         house.fill([heavy], LONG)
-        house.router.under_way = under_way
-        assert {lane for lane, _, _ in house.turn()} == ({heavy} if taken else set())
-    house.router.under_way = WINDOW - 1
+        assert {lane for lane, _, _ in house.turn(under_way)} == ({heavy} if taken else set())
     house.clients[ordinary].send(SHORT)
-    assert house.turn() == [(ordinary, 1, 1)]
+    assert house.turn(WINDOW - 1) == [(ordinary, 1, 1)]
     house.router.full = True
     house.clients[ordinary].send(SHORT)
     assert house.turn() == []
@@ -205,17 +182,15 @@ def test_heavy_senders_are_polite_while_others_send(house: House) -> None:
     none if more is under way than others should wait for."""
     (heavy,) = house.heavy(1, LONG)
     ordinary = house.connect()
-    for under_way, pieces in ((0, 1), (POLITE_WINDOW - 1, 1), (POLITE_WINDOW, 0)):
-        house.router.under_way = under_way
+    most = POLITE_WINDOW - OVERHEAD - 1  # beside the short message
+    for under_way, pieces in ((0, 1), (most - 1, 1), (most, 0)):
         house.fill([heavy], LONG)
-        house.gateway._heavy._rests_until = 0.0
         house.clients[ordinary].send(SHORT)
-        short, *sent = house.turn()
+        short, *sent = house.turn(under_way)
         assert short == (ordinary, 1, 1)
         assert len(sent) == pieces
         assert sum(messages for _, messages, _ in sent) * len(LONG) <= READ_SIZE + len(LONG)
-    house.router.under_way = 0
-    house.gateway._heavy.heard = 0.0  # that is long ago
+    house.pause()
     assert sum(size for _, _, size in house.turn()) > READ_SIZE
 
 

@@ -90,7 +90,7 @@ class Heavy:
         requests.bytes_read = desk.lines_read = 0
         while requests.bytes_read < most and desk.lines_read < LINES_A_TURN:
             half = self._half if self._half in poller.heavy else None
-            if not (ready := [(half, IN)] if half else poller.heavy_ready(1)):
+            if not (ready := poller.heavy_ready(1) if half is None else [(half, IN)]):
                 break
             fd, before = ready[0][0], requests.bytes_read
             self._serve(ready, piece)
