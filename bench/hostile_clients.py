@@ -55,11 +55,11 @@ def _bulk(line: bytes) -> list[Script]:
     return [Script(head, _chunk(line * (PIECE // len(line))))]
 
 
-def _unread(protocol: str, message: bytes, count: int) -> list[Script]:
+def _unread(protocol: str, count: int, *messages: bytes) -> list[Script]:
     """Streams of a few users that aren't read, and one who sends to all of them."""
     users = [f"unread{it}" for it in range(-(-count // EACH))]
     gets = [request("GET", f"/{protocol}/{users[it // EACH]}") for it in range(count)]
-    sends = b"".join(post(f"/send/{it}", message) for it in users)
+    sends = b"".join(post(f"/send/{it}", message) for message in messages for it in users)
     return [*(Script(it, reads=False) for it in gets), Script(sends, sends)]
 
 
@@ -78,14 +78,14 @@ def _idle(number: int) -> Script:
 KINDS: dict[str, Callable[[int], list[Script]]] = {
     # one sender of NDJSON without an end
     "bulk": lambda _: _bulk(b'{"id": "nobody", "data": "xxxxxxxxxxxxxxxxxxxxxxxx"}\n'),
-    # streams that aren't read, and messages that are 7 MiB there
-    "large": lambda count: _unread("events", b"\n" * MIB, count),
+    # streams that aren't read; as many newlines as are taken (7 bytes there), and as much else
+    "large": lambda count: _unread("events", count, b"\n" * (MIB // 7 - 10), b"x" * (MIB - 10)),
     # senders that stop one byte before the end
     "bodies": lambda count: [Script(post("/send/short", b"x" * MIB)[:-1])] * count,
     # GETs with an endless body, streams whose client sends without an end
     "junk": lambda count: list(map(_junk, range(count))),
     # streams that aren't read, and ordinary messages
-    "unread": lambda count: _unread("test", b"x" * 8 * 1024, count),
+    "unread": lambda count: _unread("test", count, b"x" * 8 * 1024),
     # one sender of NDJSON of nothing but empty lines
     "empty": lambda _: _bulk(b"\n"),
     # more than the server has room for: streams, and senders that keep their connection
