@@ -16,15 +16,16 @@ from ...errors import StoreError
 from ..directory import MAX_ROWS, Done, Lookup
 from ..store import Page
 from .file import SUBSCRIBERS, explained, first_pages, opened, page, version_of
-from .names import Names, look
-from .place import FILE
+from .names import Names, index_is_cut, look
+from .place import FILE, INDEX
 
 PATIENCE = 0.1
 """Seconds to wait for the file, which is locked for a moment only if its log is just being
 recovered, or taken in by the last writer."""
 
 LOOK_EVERY = 0.01
-"""Seconds between two looks at the names: each takes 10 to 20 us, as long as a lookup."""
+"""Seconds between two looks at the names: each takes 10 to 20 us, as long as a lookup. Whether the
+index is cut is seen before each, since who reads it then dies."""
 
 LOOKUP = 8
 """What a lookup counts for, in rows, however few it finds: 500 lookups of nobody take as long as
@@ -36,6 +37,7 @@ class SqliteDirectory:
 
     def __init__(self, data: str) -> None:
         self._file = Path(data) / FILE
+        self._index = f"{self._file}{INDEX}"
         self._database: sqlite3.Connection | None = None
         self._names = Names()
         self._version = 0
@@ -71,7 +73,8 @@ class SqliteDirectory:
     def _current(self) -> sqlite3.Connection | None:
         """The file, opened, if there is one."""
         now = time.monotonic()
-        if self._database is not None and now < self._look_at:
+        looked = self._database is not None and now < self._look_at
+        if looked and not index_is_cut(self._index):
             return self._database
         self._look_at = now + LOOK_EVERY
         if self._database is None or look(self._file) != self._names:

@@ -50,6 +50,14 @@ def look(file: Path) -> Names:
     return Names(*(_at(f"{file}{suffix}", size) for suffix, size in _SUFFIXES))
 
 
+def index_is_cut(index: str) -> bool:
+    """Whether the file `index` is too short for who has mapped it; one stat(2)."""
+    try:
+        return os.stat(index).st_size < INDEX_SIZE
+    except OSError:
+        return False  # what is mapped is whole, under no name
+
+
 def take_away(file: Path) -> None:
     """If `file` isn't the database that the log was written for, or its log is gone, let go what is
     left of it. To be called by who is `alone`."""
