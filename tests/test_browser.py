@@ -10,6 +10,7 @@ from proxies import in_front
 from sites import site
 from system.node import Node
 
+from bench.crowd import Crowd
 from bench.servers.processes import free_ports
 
 MESSAGE = "Grüße\nan <b>alle</b>"
@@ -103,6 +104,31 @@ def test_an_event_source_comes_back(page: Page, tmp_path: Path) -> None:
             send(server, MESSAGE)
             expect(page.locator("li")).to_have_count(1)
             page.goto("about:blank")
+
+
+@pytest.mark.parametrize("why", ["full", "too many"])
+def test_an_event_source_waits_for_room(page: Page, tmp_path: Path, why: str) -> None:
+    """A page that finds the server full, or its user with too many streams, is told to come back,
+    and does; also one of another origin, which must be allowed to read that."""
+    limit = "--max-connections" if why == "full" else "--connections-per-user"
+    with (
+        site(tmp_path) as origin,
+        Node("--gateways", "1", "--allow-origin", origin, limit, "2") as server,
+    ):
+        with Crowd(server.address) as crowd:
+            crowd.open(["123", "123"])
+            server.until(lambda state: state.streams == 2, "there is no room")
+            (tmp_path / "index.html").write_text(
+                PAGE.replace("URL", f"{url_of(server)}/events/123")
+            )
+            page.goto(origin)
+            server.until(lambda state: state.streams_refused == 1, "it is told")
+            expect(page.locator("body.error, body.open")).to_be_attached()
+        server.until(lambda state: state.streams == 1, "it is back", 60)
+        send(server, MESSAGE)
+        expect(page.locator("li")).to_have_count(1)
+        assert page.locator("li").text_content() == MESSAGE
+        page.goto("about:blank")
 
 
 def test_the_stream_of_the_article_in_a_browser(server: Node, page: Page) -> None:

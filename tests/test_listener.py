@@ -99,10 +99,13 @@ def test_a_lost_stream_is_opened_anew() -> None:
     first = STREAM + b"".join(chunk(event) for event in events)  # breaks off
     busy = answer("503 Service Unavailable", b"", "Retry-After: 0")
     second = STREAM + chunk(b"data: two\n\n") + b"0\r\n\r\n"  # is ended
+    full = answer(
+        "200 OK", b": full\nretry: 9\n", "Content-Type: text/event-stream", "Retry-After: 0"
+    )  # as a 503: an EventSource wouldn't come back after that
     log: list[str] = []
 
     async def main() -> None:
-        async with Peer(first, busy, b"", second, answer("404 Gone")) as peer:
+        async with Peer(first, busy, full, b"", second, answer("404 Gone")) as peer:
             async with Client(peer.url) as client:
                 stream = client.listen(
                     "1",
@@ -118,7 +121,15 @@ def test_a_lost_stream_is_opened_anew() -> None:
             assert all(b"\r\nLast-Event-ID: 7\r\n" in request for request in peer.requests[1:])
 
     run(main())
-    assert log == ["open", "Interrupted", "Unavailable", "Interrupted", "open", "Interrupted"]
+    assert log == [
+        "open",
+        "Interrupted",
+        "Unavailable",
+        "Unavailable",
+        "Interrupted",
+        "open",
+        "Interrupted",
+    ]
 
 
 def test_without_reconnection_the_end_is_the_end() -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -12,8 +13,10 @@ from encke.scoreboard import (
     NODE,
     ROUTER,
     ROWS,
+    SILENT,
     SUPERVISOR,
     Field,
+    Row,
     Scoreboard,
     State,
     Watcher,
@@ -51,6 +54,40 @@ def test_who_has_a_process_id_is_there(board: Scoreboard) -> None:
     assert [row.index for row in board.processes()] == there
     assert [row.index for row in board.gateways()] == there[3:]
     assert [row[Field.PID] for row in board.gateways()] == [100 + index for index in there[3:]]
+
+
+def gateway(board: Scoreboard, number: int, connections: int, state: State = State.READY) -> Row:
+    """The row of a gateway for 10 connections."""
+    row = board.row(FIRST_GATEWAY + number)
+    row[Field.PID], row[Field.STATE] = 100 + number, state
+    row[Field.CAPACITY], row[Field.CONNECTIONS] = 10, connections
+    row[Field.TICK] = round(time.monotonic() * 1000)
+    return row
+
+
+def test_full(board: Scoreboard) -> None:
+    """The node is full once each gateway that there may be has as many connections as it can, or
+    more."""
+    assert not board.full(2)
+    gateway(board, 0, 10)
+    assert board.full(1)
+    assert not board.full(2)  # there's to be another
+    second = gateway(board, 1, 9)
+    assert not board.full(2)
+    second[Field.CONNECTIONS] = 12
+    assert board.full(2)
+    assert not board.full(3)
+    gateway(board, 2, 10, State.STARTING)
+    assert not board.full(3)
+
+
+def test_full_beside_who_hangs(board: Scoreboard) -> None:
+    """Who hangs has no room; but where all hang, that's not for want of it."""
+    first, second = gateway(board, 0, 10), gateway(board, 1, 0)
+    second[Field.TICK] -= round(SILENT * 1000) + 100
+    assert board.full(2)
+    first[Field.TICK] = second[Field.TICK]
+    assert not board.full(2)
 
 
 def test_totals(board: Scoreboard) -> None:

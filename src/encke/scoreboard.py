@@ -31,6 +31,11 @@ ROWS = 1024
 NODE, SUPERVISOR, ROUTER, CONTROL, FIRST_GATEWAY = range(5)
 
 
+SILENT = 3.0
+"""Seconds without a tick after which a process counts as hung: ticks come four times a second, but
+a turn may take a while on a busy machine. It is killed after --hang-timeout."""
+
+
 class Field(enum.IntEnum):
     """The columns of the scoreboard."""
 
@@ -64,6 +69,7 @@ class Field(enum.IntEnum):
     BAD_REQUESTS = enum.auto()  # answered with 4xx, 501 or 505; streams closed for junk
     TIMEOUTS = enum.auto()  # heads, bodies or idle connections that took too long
     SLOW_CLIENTS = enum.auto()  # closed because their queue was full
+    STREAMS_REFUSED = enum.auto()  # the node was full, or the user had too many
     ACCEPT_PAUSES = enum.auto()  # accept() refused for want of files or memory
     BYTES_OUT = enum.auto()  # written to clients
     PUBLISHED = enum.auto()  # of MESSAGES, those published to subscribers
@@ -87,6 +93,8 @@ class State(enum.IntEnum):
     STARTING = 1
     READY = 2
     DRAINING = 3
+    FULL = 4
+    """Of the node: it's ready, but for more streams."""
 
 
 class NatsLink(enum.IntEnum):
@@ -149,6 +157,19 @@ class Scoreboard:
             if row[Field.PID]:
                 yield row
         yield from self.gateways()
+
+    def full(self, gateways: int) -> bool:
+        """Whether none of the `gateways` that there may be takes another connection: each holds as
+        many as it can, or hangs, but not all of them hang."""
+        hangs = time.monotonic() - SILENT
+        taken = hung = 0
+        for row in self.gateways():
+            if row[Field.STATE] != State.STARTING:
+                if row[Field.TICK] / 1000 < hangs:
+                    hung += 1
+                elif row[Field.CONNECTIONS] >= row[Field.CAPACITY]:
+                    taken += 1
+        return taken > 0 and taken + hung >= gateways
 
     def total(self, field: Field) -> int:
         """`field` summed over the living processes; for counters, also those that died."""

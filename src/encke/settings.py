@@ -14,8 +14,9 @@ from msgspec import Meta
 from .errors import BadSettings
 from .sizes import MAX_MESSAGE
 
-RESERVED_FILES = 64
-"""Open files of a gateway that are not connections: listeners, epolls, link, logs."""
+RESERVED_FILES = 128
+"""Open files of a gateway that are not its capacity's: listeners, epolls, link, logs, and the
+connections that it takes beyond its capacity (`gateway.cap`)."""
 
 Bytes = Annotated[int, Meta(ge=1024, le=1 << 30)]
 MessageBytes = Annotated[int, Meta(ge=1024, le=MAX_MESSAGE)]
@@ -81,7 +82,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Meta(ge=0, le=20_000_000),
         _described(
             "Most connections at the same time; more gateways are started as they are "
-            "needed. 0: what the first gateways can hold."
+            "needed. 0: what the first gateways can hold. Beyond it senders are served (64 "
+            "connections a gateway), and who asks for a stream is told to come back later."
         ),
     ] = 0
     hang_timeout: Annotated[
@@ -190,8 +192,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int,
         Meta(ge=0),
         _described(
-            "Streams that a user id may have on this node; one more is refused, as if no "
-            "connection were free (503). 0: any number."
+            "Streams that a user id may have on this node; one more is refused, as if the node "
+            "were full. 0: any number."
         ),
     ] = 100
     queue_limit: Annotated[
@@ -317,6 +319,11 @@ def gateway_count(settings: Settings) -> int:
     if settings.gateways is None:
         return len(os.sched_getaffinity(0))
     return max(1, settings.gateways)  # senders need one too
+
+
+def most_gateways(settings: Settings) -> int:
+    """Gateways that there may be, once more are needed."""
+    return max(gateway_count(settings), -(-connection_limit(settings) // gateway_capacity()))
 
 
 def connection_limit(settings: Settings) -> int:

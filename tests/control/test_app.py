@@ -61,10 +61,11 @@ def assert_problem(answer: httpx.Response, status: int) -> None:
         (State.ABSENT, 503, "starting"),
         (State.STARTING, 503, "starting"),
         (State.READY, 200, "ready"),
+        (State.FULL, 200, "full"),
         (State.DRAINING, 503, "draining"),
     ],
 )
-def test_health_is_200_only_while_the_node_is_ready(
+def test_health_is_200_only_while_the_node_takes_connections(
     control: Alone, node: State, status: int, said: str
 ) -> None:
     """Before and after it is 503, and says when to ask again."""

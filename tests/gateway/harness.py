@@ -184,9 +184,11 @@ class Server:
         self.listener = Listener(path)
         self.row = Scoreboard().row(FIRST_GATEWAY)
         self.clients: list[Client] = []
+        self.others_full = False
+        """Whether no other gateway has room."""
         self.gateway = Gateway(
             settings, reactor, self.router, number=GATEWAY, listener=self.listener,
-            capacity=capacity, row=self.row,
+            capacity=capacity, full=lambda: self.others_full, row=self.row,
         )  # fmt: skip
         self.router.holder = self.gateway
         self.connections = self.gateway._connections

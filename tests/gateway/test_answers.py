@@ -1,6 +1,8 @@
 """What senders are told, as bytes."""
 
 import json
+import math
+import re
 import time
 
 import pytest
@@ -51,6 +53,24 @@ def test_refused() -> None:
     lines, body = parts(answers.refused(PROBLEM, close=False, head_only=True))
     assert b"Content-Length: 0" not in lines
     assert body == b""
+
+
+def test_not_now() -> None:
+    """What an event stream says instead of a problem of status 503: the same sentence, and when to
+    come back, at random: the problem's time or `least`, whichever is longer, and up to twice that.
+    It has no event."""
+    for least, shortest in ((0, 1), (3, 3)):
+        waits = set[int]()
+        for _ in range(20):
+            lines, body = parts(Answers().not_now(PROBLEM, least=least, close=False))
+            assert b"HTTP/1.1 200 OK" in lines
+            assert b"Content-Type: text/event-stream; charset=utf-8" in lines
+            found = re.fullmatch(rb": Try again\.\nretry: (\d+)\n", body)
+            assert found is not None
+            waits.add(int(found[1]))
+            assert b"Retry-After: %d" % math.ceil(int(found[1]) / 1000) in lines
+        assert len(waits) > 1
+        assert all(shortest * 1000 <= it <= 2 * shortest * 1000 for it in waits)
 
 
 def test_each_is_made_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,7 +76,14 @@ def test_nothing_is_left_in_cycles(no_collector: None) -> None:
     router = NearRouter(reactor, settings)
     listener = sockets.public(settings)
     gateway = Gateway(
-        settings, reactor, router, number=1, listener=listener, capacity=1000, row=row
+        settings,
+        reactor,
+        router,
+        number=1,
+        listener=listener,
+        capacity=1000,
+        row=row,
+        full=lambda: False,
     )
     router.holder = gateway
     over = threading.Event()

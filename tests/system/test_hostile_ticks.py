@@ -7,7 +7,7 @@ import time
 import msgspec
 import pytest
 
-from encke.control.state import SILENT
+from encke.scoreboard import SILENT
 
 from .node import Node, until
 from .raw import send, stream

@@ -21,6 +21,16 @@ def test_one_stream_too_many(gateways: str) -> None:
             assert int(answer.headers["retry-after"]) > 0
             assert answer.headers["connection"] == "close"
             assert late.rest() == b""
+        with Raw(node.address) as page:  # an EventSource, which a 503 would end for good
+            page.send(request("GET", "/events/ben", "Accept: text/event-stream"))
+            answer = page.answer()
+            assert (answer.status, answer.headers["content-type"][:17]) == (
+                200,
+                "text/event-stream",
+            )
+            assert b"--connections-per-user" in answer.body
+            assert b"\nretry: 1" in answer.body
+        node.until(lambda state: state.streams_refused == 2, "they're counted")
         assert send(node.address, "ben", "x") == 5
         stack.enter_context(stream(node.address, "cid"))
         streams[0].close()

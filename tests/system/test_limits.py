@@ -13,12 +13,13 @@ from collections.abc import Iterator
 import pytest
 
 from bench.crowd import Crowd
+from encke.settings import RESERVED_FILES
 
 from .node import Address, Node, cpu_seconds, until
-from .raw import Raw, post, request, send, stream
+from .raw import Raw, request, send, stream
 
 FILES = 200
-CAPACITY = FILES - 64
+CAPACITY = FILES - RESERVED_FILES
 """Connections of a gateway with so many files: some are kept for its own needs."""
 
 
@@ -37,44 +38,35 @@ def spin(pid: int, seconds: float = 1.5) -> float:
 
 
 def test_more_connections_than_files() -> None:
-    """Beyond its capacity a gateway leaves connections waiting, idly, until others leave."""
+    """Beyond its capacity a gateway takes no streams, until others leave."""
     with Node("--gateways", "1", files=FILES) as node, Crowd(node.address) as crowd:
         streams = crowd.open(f"u{number}" for number in range(CAPACITY))
-        node.until(lambda state: state.connections == CAPACITY, "it is full")
-        late = [waiting(node.address, f"late{number}") for number in range(20)]
+        node.until(lambda state: state.status == "full", "it is full")
+        for number in range(20):
+            with waiting(node.address, f"late{number}") as late:
+                assert late.answer().status == 503
         assert spin(node.pid_of("gateway-0")) < 0.3
         state = node.state()
-        assert (state.connections, state.capacity, state.accept_pauses) == (CAPACITY, CAPACITY, 0)
-        for stream in streams[:20]:
-            crowd.drop(stream)
-        for connection in late:
-            assert connection.head().status == 200
-        crowd.drop(streams[20])
+        assert (state.streams, state.capacity, state.accept_pauses) == (CAPACITY, CAPACITY, 0)
+        for it in streams[:20]:
+            crowd.drop(it)
+        node.until(lambda state: state.streams == CAPACITY - 20, "there's room")
+        late_streams = [stream(node.address, f"late{number}") for number in range(20)]
         assert send(node.address, "late7", "x") == 1
-        assert late[7].chunk() == b"Recvd msg #1: 'x'\n"
-        for connection in late:
-            connection.close()
-
-
-def test_full_for_senders_too() -> None:
-    """Senders wait as well while everything is taken, and are served when there is room."""
-    with Node("--gateways", "1", files=FILES) as node, Crowd(node.address) as crowd:
-        streams = crowd.open(f"u{number}" for number in range(CAPACITY))
-        with Raw(node.address) as sender:
-            sender.send(post("/send/u5", b"x"))
-            crowd.drop(streams[0])
-            assert sender.answer().json() == {"delivered": 1}
+        assert late_streams[7].chunk() == b"Recvd msg #1: 'x'\n"
+        for each in late_streams:
+            each.close()
 
 
 def test_more_gateways_as_they_are_needed() -> None:
     """With --max-connections beyond one gateway's capacity others are started as it fills."""
     with (
-        Node("--gateways", "1", "--max-connections", "400", files=FILES) as node,
+        Node("--gateways", "1", "--max-connections", "200", files=FILES) as node,
         Crowd(node.address) as crowd,
     ):
         assert len(node.gateways()) == 1
-        streams = crowd.open(f"u{number}" for number in range(380))
-        node.until(lambda state: state.connections == 380, "all are in")
+        streams = crowd.open(f"u{number}" for number in range(190))
+        node.until(lambda state: state.connections == 190, "all are in")
         assert len(node.gateways()) == 3
         assert all(it.connections <= CAPACITY for it in node.gateways())
         for stream in streams:
@@ -85,18 +77,21 @@ def test_more_gateways_as_they_are_needed() -> None:
 
 @pytest.mark.parametrize("gateways", ["1", "2"])
 def test_max_connections_is_a_limit(gateways: str) -> None:
-    """More than --max-connections aren't held at the same time, whatever the gateways could."""
+    """There aren't more streams than --max-connections, whatever the gateways could hold."""
     flags = ("--gateways", gateways, "--max-connections", "30")
     with Node(*flags) as node, Crowd(node.address) as crowd:
         streams = crowd.open(f"u{number}" for number in range(30))
-        late = [waiting(node.address, f"late{number}") for number in range(10)]
+        node.until(lambda state: state.status == "full", "it is full")
+        for number in range(10):
+            with waiting(node.address, f"late{number}") as late:
+                assert late.answer().status == 503
         assert spin(node.pid_of("gateway-0"), 0.6) < 0.3
-        assert node.state().connections == 30
-        for stream in streams[:10]:
-            crowd.drop(stream)
-        for connection in late:
-            assert connection.head().status == 200
-            connection.close()
+        assert node.state().streams == 30
+        for it in streams[:10]:
+            crowd.drop(it)
+        node.until(lambda state: state.streams == 20, "there's room")
+        for number in range(10):
+            stream(node.address, f"late{number}").close()
 
 
 def test_too_few_files_to_serve() -> None:

@@ -150,7 +150,7 @@ def test_few_files_a_process_are_made_up_by_processes() -> None:
     assert "soft limit (1,024)" in finding.note
 
 
-@given(st.integers(1, 20_000_000), st.integers(100, 2_000_000), st.integers(1, 256))
+@given(st.integers(1, 20_000_000), st.integers(200, 2_000_000), st.integers(1, 256))
 def test_the_lines_mend_what_they_are_for(connections: int, files: int, cores: int) -> None:
     """A machine that follows the proposed open-files line has enough of them."""
     machine = msgspec.structs.replace(ROOMY, files_hard=files, cores=cores)

@@ -221,6 +221,7 @@ def test_latency_is_that_of_the_whole_message() -> None:
     [
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", Reason.STATUS),
         (b"HTTP/1.1 503 \r\n\r\n", Reason.STATUS),
+        (b"HTTP/1.1 200 OK\r\nRetry-After: 10\r\nContent-Length: 2\r\n\r\n:\n", Reason.STATUS),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHello", Reason.PROTOCOL),
         (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", Reason.PROTOCOL),
         (b"x" * 20_000, Reason.PROTOCOL),

@@ -72,6 +72,22 @@ def test_path(target: bytes, path: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "accepted"),
+    [
+        ([], False),
+        ([b"Accept: */*"], False),
+        ([b"Accept: text/html, text/event-streams"], False),
+        ([b"Accept: text/event-stream"], True),
+        ([b"accept:text/html;q=0.5 ,Text/Event-Stream;q=0.1"], True),
+        ([b"Accept: text/html", b"Accept: text/event-stream"], True),
+    ],
+)
+def test_accepts_events(fields: list[bytes], accepted: bool) -> None:
+    """As an EventSource says; what accepts anything may be anybody."""
+    assert request_of(request(*fields)).accepts_events == accepted
+
+
+@pytest.mark.parametrize(
     ("line", "fields", "kept"),
     [
         (b"GET / HTTP/1.1", [], True),

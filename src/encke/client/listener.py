@@ -241,15 +241,25 @@ class Opener(msgspec.Struct, frozen=True):
     async def _is_stream(self, response: httpx.Response) -> bool:
         """Whether `response` is a stream (else it is closed); raises if it is an error."""
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if response.status_code == 200 and kind == "text/event-stream":
+        not_now = "Retry-After" in response.headers
+        if response.status_code == 200 and kind == "text/event-stream" and not not_now:
             return True
         async with contextlib.aclosing(response):
-            if response.status_code == 200:
+            if response.status_code == 200 and not not_now:
                 raise stranger(self.server)
             await response.aread()
             if response.status_code == 204:
                 return False
+            if response.status_code == 200:
+                raise _not_now(response)
             raise failure(response, self.server)
+
+
+def _not_now(response: httpx.Response) -> Unavailable:
+    """The error that an event stream stands for which ends at once, and says when to come back."""
+    detail = response.text.partition("\n")[0].removeprefix(":").strip()
+    after = response.headers["Retry-After"]
+    return Unavailable(200, detail or "No stream now.", float(after) if after.isdecimal() else 1.0)
 
 
 def backoff(retry: float | None, failures: int, chance: float) -> float:

@@ -144,10 +144,11 @@ class Control:
 
     def health(self, _asked: Asked) -> Response:
         """200 while the node takes connections and no gateway or router hangs, else 503: friends
-        that can't be looked up are no reason to send streams elsewhere."""
+        that can't be looked up are no reason to send streams elsewhere; and a node that's full must
+        be found by senders."""
         health = self._reader.health(friends="unavailable" if self._store.reason else "")
         body = msgspec.json.encode(health)
-        if health.status == "ready":
+        if health.status in ("ready", "full"):
             return Response(HTTPStatus.OK, body, JSON)
         return Response(HTTPStatus.SERVICE_UNAVAILABLE, body, JSON, RETRY_AFTER)
 

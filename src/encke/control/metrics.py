@@ -37,6 +37,7 @@ _COUNTERS = {
     "bad_requests": "Requests answered with 4xx, 501 or 505; streams closed for what came on them.",
     "timeouts": "Connections closed because a head, a body or the next request took too long.",
     "slow_clients": "Streams closed because their client read too slowly.",
+    "streams_refused": "Streams refused: the node was full, or the user had too many.",
     "accept_pauses": "Pauses of accepting for want of files or memory.",
     "bytes_out": "Bytes written to clients.",
     "published": "Of the messages taken, those that were published to subscribers.",
@@ -72,8 +73,10 @@ def exposition(state: NodeState) -> bytes:
 
 def _lines(state: NodeState) -> Iterator[str]:
     yield from _gauge("build", "Version of the server.", [(_label("version", state.version), 1)])
-    ready = state.status == "ready"
+    full = state.status == "full"
+    ready = full or state.status == "ready"
     yield from _gauge("ready", "1 while the node takes connections.", [("", ready)])
+    yield from _gauge("full", "1 while it takes those of senders only.", [("", full)])
     if state.nats_link != "none":
         linked = state.nats_link == "ready"
         yield from _gauge("nats_ready", "1 while the link to NATS is ready.", [("", linked)])

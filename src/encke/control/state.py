@@ -18,6 +18,7 @@ from ..scoreboard import (
     FIRST_GATEWAY,
     NODE,
     ROUTER,
+    SILENT,
     SUPERVISOR,
     Field,
     NatsLink,
@@ -30,10 +31,6 @@ from ..wire.nodes import Heartbeat
 
 MEMORY_SECONDS = 1.0
 """How old a figure of memory may be."""
-
-SILENT = 3.0
-"""Seconds without a tick after which a process counts as hung: ticks come four times a second, but
-a turn may take a while on a busy machine. It is killed after --hang-timeout."""
 
 _NAMES = {SUPERVISOR: "supervisor", ROUTER: "router", CONTROL: "control"}
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -137,6 +134,7 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
     bad_requests: int
     timeouts: int
     slow_clients: int
+    streams_refused: int
     accept_pauses: int
     bytes_out: int
     published: int
@@ -196,8 +194,9 @@ class StateReader:
         self._watcher.look()
 
     def health(self, friends: str = "") -> Health:
-        """``starting``, ``ready``, ``hung`` or ``draining``: the node takes connections, and serves
-        everyone, while it's ready. It's hung if a gateway or the router is."""
+        """``starting``, ``ready``, ``full``, ``hung`` or ``draining``: the node takes connections,
+        and serves everyone, while it's ready. It's full if it takes senders only, as there are as
+        many connections as may be; it's hung if a gateway or the router is."""
         node = self._scoreboard.row(NODE)[Field.STATE]
         hung = [
             Hung(process=_name(row), since=round(time.time() - silent, 1))
@@ -205,7 +204,7 @@ class StateReader:
             if row.index not in (SUPERVISOR, CONTROL)
             and (silent := self._watcher.silent(row)) >= SILENT
         ]
-        if hung and node == State.READY:
+        if hung and node in (State.READY, State.FULL):
             return Health(status="hung", hung=hung, friends=friends)
         status = State(node or State.STARTING).name.lower()
         return Health(status=status, hung=hung, friends=friends)

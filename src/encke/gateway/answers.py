@@ -3,9 +3,10 @@
 Pure, but for the date. Invariant: what is kept is of this second.
 """
 
+import random
 import time
 
-from ..wire.response import Headers, problem, response
+from ..wire.response import Headers, not_now, problem, response
 from .routes import Problem
 
 _Outcome = tuple[int, bool | None, bool]
@@ -57,6 +58,13 @@ class Answers:
     def preflight(self, headers: Headers, *, close: bool) -> bytes:
         """What a browser is told that asks whether a page may."""
         return response(204, b"", date=self.date, content_type=b"", headers=headers, close=close)
+
+    def not_now(self, why: Problem, *, least: float, close: bool) -> bytes:
+        """What who accepts an event stream is told instead of a 503: to come back after `least`
+        seconds, or what `why` says, and at most twice as many, so that not all come at once."""
+        said = dict(why.headers).get(b"Retry-After", b"0")
+        after = max(least, int(said)) * (1 + random.random())
+        return not_now(why.detail, after, date=self.date, close=close)
 
     def refused(
         self,

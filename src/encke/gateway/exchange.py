@@ -26,6 +26,9 @@ class Handler:
     bulk = False
     """Whether a client that sends such a body sends much."""
 
+    events = False
+    """Whether who asks accepts an event stream: if there's none now, they are told in one."""
+
     def __init__(self, exchange: "Exchange") -> None:
         self.exchange = exchange
         self.data = b""
@@ -49,12 +52,13 @@ class Handler:
 
 class PendingStream(msgspec.Struct, frozen=True):
     """A stream that was asked for: what its row becomes, and its head; or if there's none, the
-    headers of the answer to a page of another origin."""
+    headers of the answer to a page of another origin, and whether events are accepted."""
 
     state: int
     user: bytes
     head: bytes
     headers: Headers
+    events: bool
 
 
 class Exchange:

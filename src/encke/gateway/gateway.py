@@ -9,11 +9,13 @@ import errno
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 
 from .. import log
 from ..reactor.loop import EXCLUSIVE, IN, Reactor
 from ..scoreboard import Field, Row, State
 from ..settings import Settings
+from .cap import Cap
 from .connections import TICK, Connections
 from .exchange import MAX_PIPELINED
 from .heavy import Heavy
@@ -70,8 +72,10 @@ class Gateway:
         number: int,
         listener: socket.socket,
         capacity: int,
+        full: Callable[[], bool],
         row: Row,
     ) -> None:
+        """`capacity` in connections; `full` says whether no gateway of the node has room."""
         self._reactor = reactor
         self._router = router
         self._listener = listener
@@ -81,7 +85,8 @@ class Gateway:
         self._poller = self._connections.poller
         self._streams = Streams(self._connections)
         self._desk = Desk(self._connections, self._streams)
-        self._requests = Requests(self._connections, self._streams, self._desk)
+        self._cap = Cap(self._connections.columns, capacity, full, self._connections.close)
+        self._requests = Requests(self._connections, self._streams, self._desk, self._cap)
         self._heavy = Heavy(
             reactor,
             self._poller,
@@ -176,8 +181,11 @@ class Gateway:
     # the listener
 
     def _accept(self, _events: int) -> None:
-        connections, listener = self._connections, self._listener
-        for _ in range(min(ACCEPTS_A_TURN, self._capacity - connections.open)):
+        connections, listener, cap = self._connections, self._listener, self._cap
+        for _ in range(ACCEPTS_A_TURN):
+            if not cap.takes(connections.open):
+                self._listen(False)
+                break
             try:
                 connection, _address = listener.accept()
             except BlockingIOError:
@@ -188,9 +196,9 @@ class Gateway:
                     return
                 continue  # the client was gone before it was accepted
             connection.setblocking(False)
-            connections.take(connection.detach())
-        if connections.open >= self._capacity:
-            self._listen(False)
+            fd = connection.detach()
+            connections.take(fd)
+            cap.make_room(fd, connections.open)
 
     def _pause_accepting(self, error: OSError) -> None:
         """No file or memory for another connection: leave it in the backlog for a while."""
@@ -222,9 +230,9 @@ class Gateway:
         self._sweep()
         if not connections.draining:
             self._streams.beat()
-            self._listen(
-                connections.open < self._capacity and time.monotonic() >= self._paused_until
-            )
+            self._cap.look(connections.open)
+            rested = time.monotonic() >= self._paused_until
+            self._listen(rested and self._cap.takes(connections.open))
         if connections.now % round(1 / TICK) == 0:
             self._desk.answers.tick()
         self._report()

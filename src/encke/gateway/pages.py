@@ -32,6 +32,16 @@ class _PageHandler(_Page, Handler):
     """Of a request that is refused."""
 
 
+class _EventsHandler(Handler):
+    """The same of who accepts an event stream."""
+
+    events = True
+
+
+class _PageEventsHandler(_Page, _EventsHandler):
+    pass
+
+
 class _PageSingle(_Page, Single):
     """POST /send/{id}"""
 
@@ -48,18 +58,23 @@ def _telling(headers: Headers, handler: _P) -> _P:
     return handler
 
 
-def refuser(exchange: Exchange, headers: Headers) -> Handler:
-    """What holds a refusal; `headers` are added to it."""
-    return _telling(headers, _PageHandler(exchange)) if headers else Handler(exchange)
+def refuser(exchange: Exchange, headers: Headers, *, events: bool) -> Handler:
+    """What holds a refusal; `headers` are added to it. `events`: an event stream is accepted."""
+    if headers:
+        kind = _PageEventsHandler if events else _PageHandler
+        return _telling(headers, kind(exchange))
+    return _EventsHandler(exchange) if events else Handler(exchange)
 
 
 def taker(
     exchange: Exchange, where: Route | Problem, desk: Desk, settings: Settings, headers: Headers
 ) -> Handler | None:
-    """What takes the body of a request that leads to `where`; None: nothing does, nor answers.
-    `headers` are added to its answer."""
+    """What takes the body of the exchange's request, which leads to `where`; None: nothing does,
+    nor answers. `headers` are added to its answer."""
     if isinstance(where, Problem):
-        return refuser(exchange, headers)
+        request = exchange.request
+        events = request is not None and request.method == b"GET" and request.accepts_events
+        return refuser(exchange, headers, events=events)
     if where.action is Action.SEND:
         single = exchange, where.id, where.order, desk, settings.body_limit
         return _telling(headers, _PageSingle(*single)) if headers else Single(*single)

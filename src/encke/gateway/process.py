@@ -2,6 +2,7 @@
 
 import signal
 import socket
+from collections.abc import Callable
 
 from ..reactor.loop import GONE, IN, Reactor
 from ..scoreboard import Row
@@ -18,6 +19,7 @@ def run(
     number: int,
     listener: socket.socket,
     capacity: int,
+    full: Callable[[], bool],
     row: Row,
     lifeline: int,
     router_path: str,
@@ -25,7 +27,8 @@ def run(
     """Serve `listener` until SIGTERM or SIGQUIT (at once), or until `lifeline` says that the
     supervisor died.
 
-    `number` is this gateway's, in its handles; `router_path` the router's socket, or
+    `capacity` is how many connections it may hold, `full` says whether no gateway of the node has
+    room; `number` is this gateway's, in its handles; `router_path` the router's socket, or
     empty if the router is to be near: in this process.
     """
     reactor = Reactor()
@@ -42,6 +45,7 @@ def run(
         number=number,
         listener=listener,
         capacity=capacity,
+        full=full,
         row=row,
     )
     router.holder = gateway

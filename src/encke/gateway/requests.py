@@ -21,6 +21,7 @@ from ..wire.message import SEND
 from ..wire.request import END, HttpEvent, Refusal, Request
 from ..wire.response import CONTINUE
 from . import life, sockets
+from .cap import Cap
 from .connections import TICK, Connections
 from .exchange import MAX_PIPELINED, Exchange, Handler
 from .life import (
@@ -37,8 +38,18 @@ from .life import (
     WAITING,
 )
 from .pages import refuser, taker
+from .refusals import (
+    FULL,
+    NO_STREAMS,
+    OVERDUE,
+    TIMEOUT,
+    TOO_MANY,
+    TOO_MUCH,
+    UNAVAILABLE,
+    too_large,
+)
 from .routes import Action, Problem, Route, route
-from .senders import UNAVAILABLE, Bulk, Desk, Single, too_large
+from .senders import Bulk, Desk, Single
 from .streams import Streams
 
 READ_SIZE = 16 * 1024
@@ -64,37 +75,12 @@ _AWAKE = _OWED | {HEAD, BODY, LOGGING_IN}
 
 _WHOLE = life.AFTER[life.Event.WHOLE]
 
-NO_STREAMS = Problem(
-    503, "This node is for senders (--gateways 0); open streams at another node of the cluster."
-)
-
-TOO_MANY = Problem(
-    503,
-    "This user has as many streams as one may have here (--connections-per-user); close another.",
-    ((b"Retry-After", b"10"),),
-)
-
-OVERDUE = Problem(
-    503,
-    "It isn't known yet what became of this (--answer-timeout): it may have been delivered, or may "
-    "still be.",
-    ((b"Retry-After", b"5"),),
-)
-
-TIMEOUT = Problem(408, "The request came too slowly; send it in one go.")
-
-TOO_MUCH = Problem(
-    503,
-    "More unfinished bodies have come than are kept (--bodies-total), and of this one nothing for "
-    "longest; send it again, in one go.",
-    ((b"Retry-After", b"1"),),
-)
-
 
 class Requests:
     """The requests of one gateway's connections."""
 
-    def __init__(self, connections: Connections, streams: Streams, desk: Desk) -> None:
+    def __init__(self, connections: Connections, streams: Streams, desk: Desk, cap: Cap) -> None:
+        self._cap = cap
         self._router = connections.router
         self._states = connections.columns.state
         self._deadlines = connections.columns.deadline
@@ -354,14 +340,15 @@ class Requests:
         for handle in handles:
             fd = handle & SLOT_MASK
             if columns.handle[fd] == handle and self._states[fd] == LOGGING_IN:
+                self._counts[Field.STREAMS_REFUSED] += 1
                 self._no_stream(self._awake[fd], TOO_MANY)
 
     def _no_stream(self, exchange: Exchange, problem: Problem) -> None:
         """Answer who is logging in with a problem instead."""
         self._connections.move(exchange.fd, life.Event.LAST)
         assert exchange.login is not None
-        headers, exchange.login = exchange.login.headers, None
-        self._desk.refused(refuser(exchange, headers), problem)
+        login, exchange.login = exchange.login, None
+        self._desk.refused(refuser(exchange, login.headers, events=login.events), problem)
 
     # a request's way
 
@@ -383,8 +370,8 @@ class Requests:
     def _where(self, request: Request) -> Route | Problem:
         """Where the request leads, if what its head announces is acceptable."""
         where = route(request, self._settings.api_key, self._streams.cors)
-        if type(where) is Route and where.action is Action.STREAM and self._settings.gateways == 0:
-            where = NO_STREAMS
+        if type(where) is Route and where.action is Action.STREAM:
+            where = self._without_room() or where
         expect = request.headers.get(b"expect")
         if expect is not None and expect.lower() != b"100-continue":
             return Problem(417, "The only expectation that is met is 100-continue.")
@@ -395,6 +382,15 @@ class Requests:
                 return too_large(limit)
         return where
 
+    def _without_room(self) -> Problem | None:
+        """Why there's no stream for anybody now, if so."""
+        if self._settings.gateways == 0:
+            return NO_STREAMS
+        if not self._cap.admits(self._connections.open):
+            self._counts[Field.STREAMS_REFUSED] += 1
+            return FULL
+        return None
+
     def _complete(self, exchange: Exchange) -> None:
         """A request is here as a whole."""
         request, handler, where = exchange.request, exchange.handler, exchange.route
@@ -402,7 +398,7 @@ class Requests:
         opens = (
             isinstance(where, Route) and where.action is Action.STREAM and request.method != b"HEAD"
         )
-        if not (request.keep_alive or opens):
+        if not (request.keep_alive or opens) or where is FULL:
             self._connections.move(exchange.fd, life.Event.LAST)
         if isinstance(where, Problem) and handler is not None:
             self._desk.refused(handler, where)

@@ -11,6 +11,7 @@ from .answers import Answers
 from .connections import Connections
 from .exchange import MAX_PIPELINED, Exchange, Handler
 from .life import ENDING, IDLE, OWING, WAITING
+from .refusals import FAILURES, NOT_UTF8, grows_too_large, too_large
 from .routes import Problem
 from .streams import Streams
 
@@ -18,65 +19,6 @@ _SPARE_EXCHANGES = 64
 """Exchanges kept for reuse, so that a busy sender costs no allocation a request."""
 
 _ANSWERED = life.AFTER[life.Event.ANSWERED]
-
-_SOON = ((b"Retry-After", b"1"),)
-
-UNAVAILABLE = Problem(
-    503,
-    "The router is away or being restarted, so this may not have been delivered; try again in a "
-    "second.",
-    _SOON,
-)
-FAILURES = {
-    None: UNAVAILABLE,
-    Status.UNFORWARDED: Problem(
-        503,
-        "Nobody on this node got it, and it couldn't be handed on to the other nodes: the link "
-        "to NATS is down or full, or the message is larger than NATS takes. Try again in a second.",
-        _SOON,
-    ),
-    Status.UNANSWERED: Problem(
-        503,
-        "Not all nodes have said how many connections got it: it may have been delivered, or not.",
-        _SOON,
-    ),
-    Status.UNKNOWN: Problem(
-        503,
-        "The friends' store can't be reached, so it isn't known whom this goes to; try again in "
-        "a second.",
-        _SOON,
-    ),
-    Status.UNACKNOWLEDGED: Problem(
-        503,
-        "A process of the server that holds connections of this user doesn't answer: it may have "
-        "been delivered, or not. Try again in a few seconds.",
-        ((b"Retry-After", b"5"),),
-    ),
-    Status.OFF: Problem(
-        409,
-        "Friends are off on this node, so there is nobody to publish to: start it with --friends "
-        "postgresql://..., which all nodes of a cluster can share.",
-    ),
-}
-"""What a sender is told, by what became of the message; None: the router went away."""
-
-NOT_UTF8 = Problem(400, "The message isn't UTF-8; encode it as UTF-8.")
-
-
-def too_large(limit: int) -> Problem:
-    """The problem of a message over the limit."""
-    return Problem(
-        413, f"The message is larger than {limit} bytes; shorten it, or send a reference to it."
-    )
-
-
-def grows_too_large(size: int, limit: int) -> Problem:
-    """The problem of a message that's over the limit once it's written to a stream."""
-    return Problem(
-        413,
-        f"The message takes up to {size} bytes on a stream, more than {limit}: a line end is 7 "
-        "there, a control character 6. Shorten it, or send a reference to it.",
-    )
 
 
 class Single(Handler):
@@ -293,13 +235,17 @@ class Desk:
         if unread:
             handler.drop()
             self._connections.bodies.forget(exchange)
-        handler.data = self.answers.refused(
-            problem,
-            close=self.ends(handler),
-            head_only=request is not None and request.method == b"HEAD",
-            more=more,
-            shared=request is None,
-        )
+        if handler.events and problem.status == 503:
+            least = self._connections.settings.retry
+            handler.data = self.answers.not_now(problem, least=least, close=self.ends(handler))
+        else:
+            handler.data = self.answers.refused(
+                problem,
+                close=self.ends(handler),
+                head_only=request is not None and request.method == b"HEAD",
+                more=more,
+                shared=request is None,
+            )
         self.ready.append(exchange)
 
     def ends(self, handler: Handler) -> bool:

@@ -78,6 +78,7 @@ class Streams:
             where.id,
             self.head(request, where, date),
             self.cors.told(request.headers.get(b"origin")),
+            request.accepts_events,
         )
 
     def log_in(self, exchange: Exchange) -> None:

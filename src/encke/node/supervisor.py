@@ -56,8 +56,8 @@ from ..settings import (
     Settings,
     connection_limit,
     files_limit,
-    gateway_capacity,
     gateway_count,
+    most_gateways,
 )
 from . import signals, sockets
 from .children import Child, dead_child, die_with, number_after, reason, where
@@ -69,6 +69,9 @@ _WATCH = 0.1
 
 _GROW_AT = 0.75
 """Share of the running gateways' capacity from which on another one is started."""
+
+_QUIET = 60.0
+"""Seconds that the node must have had room before it's logged again that it has none."""
 
 _END_SECONDS = 0.2
 """Time that gateways have beyond --drain-timeout."""
@@ -105,9 +108,10 @@ class Supervisor:
         self._router = sockets.router(self._router_path)
         self._lifeline, self._lifeline_end = os.pipe()
         self._limit = connection_limit(settings)
-        self._most_gateways = max(
-            gateway_count(settings), math.ceil(self._limit / gateway_capacity())
-        )
+        self._most_gateways = most_gateways(settings)
+        self._is_full = partial(self._scoreboard.full, self._most_gateways)
+        self._quiet_until = 0.0
+        """When it's logged again that the node is full."""
         self._hangs = Hangs(self._scoreboard, settings.hang_timeout, self._most_gateways)
         self._has_router = self._most_gateways > 1 or bool(settings.nats)
         if settings.nats:
@@ -230,6 +234,7 @@ class Supervisor:
             number=own[Field.NUMBER],
             listener=self._public,
             capacity=self._capacity(row - FIRST_GATEWAY),
+            full=self._is_full,
             row=own,
             lifeline=self._lifeline,
             router_path=self._router_path if self._has_router else "",
@@ -293,7 +298,11 @@ class Supervisor:
         )
         if self._settings.nats:
             ready &= self._scoreboard.row(ROUTER)[Field.NATS_LINK] == NatsLink.READY
-        self._scoreboard.row(NODE)[Field.STATE] = State.READY if ready else State.STARTING
+        full = ready and self._is_full()
+        state = State.FULL if full else State.READY if ready else State.STARTING
+        self._scoreboard.row(NODE)[Field.STATE] = state
+        if full:
+            self._tell_full()
         if ready and not self._announced:
             self._announced = True
             log.info(
@@ -304,6 +313,16 @@ class Supervisor:
                 max_connections=self._limit,
                 pid=self._pid,
             )
+
+    def _tell_full(self) -> None:
+        if time.monotonic() >= self._quiet_until:
+            log.warning(
+                "full",
+                max_connections=self._limit,
+                hint="streams are refused; raise --max-connections or the open-files limit, see "
+                "encke doctor",
+            )
+        self._quiet_until = time.monotonic() + _QUIET
 
     def _grow(self) -> None:
         """Start another gateway if those that run are filling up."""

@@ -37,8 +37,8 @@ METHODS = frozenset(b"GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH".spli
 """The methods of RFC 9110 and RFC 5789; any other is unknown here (501)."""
 
 _KEPT_HEADERS = frozenset(
-    b"authorization connection content-length content-type expect host origin proxy-connection"
-    b" sec-fetch-site transfer-encoding".split()
+    b"accept authorization connection content-length content-type expect host origin"
+    b" proxy-connection sec-fetch-site transfer-encoding".split()
 )
 
 LINE_ENDS = 14

@@ -33,6 +33,13 @@ class Request(msgspec.Struct):
         return int(self.headers.get(b"content-length", b"").lstrip(b"0") or b"0")
 
     @property
+    def accepts_events(self) -> bool:
+        """Whether it names the type of an event stream among those that it accepts, as EventSource
+        does."""
+        accepted = self.headers.get(b"accept", b"").lower().split(b",")
+        return any(it.partition(b";")[0].strip() == b"text/event-stream" for it in accepted)
+
+    @property
     def has_body(self) -> bool:
         """Whether a body follows."""
         return b"transfer-encoding" in self.headers or self.content_length > 0

@@ -3,6 +3,7 @@
 Pure: the date comes from the caller.
 """
 
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -11,6 +12,7 @@ import msgspec
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 JSON = b"application/json"
 PROBLEM = b"application/problem+json"
+EVENTS = b"text/event-stream; charset=utf-8"
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -88,6 +90,17 @@ def problem(
         close=close,
         head_only=head_only,
     )
+
+
+def not_now(detail: str, after: float, *, date: bytes, close: bool = False) -> bytes:
+    """What who accepts an event stream is told instead of 503: to come back `after` seconds.
+
+    Any status but 200 would close an EventSource for good (WHATWG HTML, 9.2.3). The stream ends at
+    once, and has no event; by Retry-After others can tell it from one that was lost.
+    """
+    headers = ((b"Cache-Control", b"no-store"), (b"Retry-After", b"%d" % math.ceil(after)))
+    body = b": %b\nretry: %d\n" % (detail.encode(), int(after * 1000))
+    return response(200, body, date=date, content_type=EVENTS, headers=headers, close=close)
 
 
 def chunk(data: bytes) -> bytes:

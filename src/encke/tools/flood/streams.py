@@ -164,6 +164,8 @@ class Streams:
             return end + 4
         if code != 200:
             raise BadStream(Reason.STATUS, f"It answers {data[at:].splitlines()[0].decode()}.")
+        if b"\r\nretry-after:" in head:
+            raise BadStream(Reason.STATUS, "It has no stream now: 200, with Retry-After.")
         flags = LINES | EVENTS if _events(head) else 0
         if _chunked(head):
             self.phase[fd] = SIZE | flags

@@ -18,13 +18,13 @@ import msgspec
 
 from ..message import Message
 from ..request import Request
-from ..response import Headers
+from ..response import EVENTS, Headers
 from .base import Documentation, Protocol, json_size
 
 
 def _headers(_request: Request) -> Headers:
     return (
-        (b"Content-Type", b"text/event-stream; charset=utf-8"),
+        (b"Content-Type", EVENTS),
         # nginx: pass each event on at once
         (b"X-Accel-Buffering", b"no"),
     )

@@ -1,0 +1,104 @@
+"""The cap: what happens once there are as many connections as may be.
+
+As long as another gateway of the node has room, this one leaves newcomers to it. When none has, a
+reserve of RESERVE descriptors is used, so that nobody stands at the door without a word:
+
+- Who sends is served, as ever.
+- Who asks for a stream gets the place of a connection that sleeps between two requests, if there
+  are enough of them; else is told to come back later (`requests.FULL`), and goes.
+- Once the reserve is used up too, each newcomer takes the place of another that is no stream and
+  of no use at the moment, in the order of `_GIVE_WAY`.
+
+So there are never more streams than the capacity; and to keep senders out one must come again and
+again, faster than they.
+
+Pure, but for `close`.
+"""
+
+from collections.abc import Callable
+
+from .columns import Columns
+from .life import BODY, HEAD, IDLE, LINGERING, NEW
+
+RESERVE = 64
+"""Connections beyond the capacity; as many descriptors are kept for them (RESERVED_FILES)."""
+
+_GIVE_WAY = (IDLE, LINGERING, NEW, HEAD, BODY)
+"""Who goes first: who is between two requests, or has been answered; who hasn't said anything yet,
+or nothing whole."""
+
+_LOOKS = 32
+"""So many in the same state are looked at; the one that has been in it for longest goes."""
+
+
+class Cap:
+    """The cap of one gateway."""
+
+    __slots__ = ("_capacity", "_close", "_columns", "_full", "_hand", "limit")
+
+    def __init__(
+        self,
+        columns: Columns,
+        capacity: int,
+        full: Callable[[], bool],
+        close: Callable[[int], None],
+    ) -> None:
+        """`capacity` in connections; `full` says whether no gateway of the node has room; `close`
+        closes the connection of a row."""
+        self._columns = columns
+        self._capacity = capacity
+        self._full = full
+        self._close = close
+        self._hand = 0
+        self.limit = capacity
+        """Connections that are accepted before others have to go."""
+
+    def look(self, open: int) -> None:
+        """A tick: find out whether the reserve is to be used, where there are `open`
+        connections."""
+        spare = RESERVE if open >= self._capacity and self._full() else 0
+        self.limit = self._capacity + spare
+
+    def takes(self, open: int) -> bool:
+        """Whether another may come to `open` connections."""
+        return open < self.limit or (self.limit > self._capacity and self._gives_way() >= 0)
+
+    def make_room(self, newcomer: int, open: int) -> None:
+        """`newcomer` was accepted, and there are `open` now: if that's too many, another goes."""
+        if open > self.limit and (fd := self._gives_way(newcomer)) >= 0:
+            self._close(fd)
+
+    def admits(self, open: int) -> bool:
+        """Whether one of the `open` connections may become a stream; who sleeps goes for it."""
+        over = open - self._capacity
+        if over <= 0:
+            return True
+        if self._columns.state.count(IDLE) < over:
+            return False
+        for _ in range(over):
+            self._close(self._longest(IDLE))
+        return True
+
+    def _gives_way(self, but: int = -1) -> int:
+        """Who goes; -1: nobody."""
+        for state in _GIVE_WAY:
+            if (fd := self._longest(state, but)) >= 0:
+                return fd
+        return -1
+
+    def _longest(self, state: int, but: int = -1) -> int:
+        """Of some who are in `state`, the one who has been for longest; -1: there's none. The next
+        time others are looked at."""
+        states, deadlines = self._columns.state, self._columns.deadline
+        found, at = -1, self._hand
+        for _ in range(_LOOKS):
+            at = states.find(state, at)
+            if at < 0:
+                at = states.find(state)
+                if at < 0:
+                    break
+            if at != but and (found < 0 or deadlines[at] < deadlines[found]):
+                found = at
+            at += 1
+        self._hand = max(0, at)
+        return found

@@ -1,0 +1,193 @@
+"""As many connections as may be, and more."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from encke.gateway.cap import RESERVE
+from encke.gateway.life import IDLE, LOGGING_IN, NEW
+from encke.scoreboard import Field
+from encke.settings import RESERVED_FILES
+
+from .harness import Client, Server, get, post, running
+
+CAPACITY = 4
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with running(capacity=CAPACITY) as server:
+        yield server
+
+
+def fill(server: Server, idle: int = 0) -> list[Client]:
+    """Take every place: by streams, and by so many who sleep between two requests. No other gateway
+    has room."""
+    streams = [server.stream(b"%d" % number) for number in range(CAPACITY - idle)]
+    for _ in range(idle):
+        asleep = server.connect()
+        asleep.say(get(b"/"))
+        asleep.take_all()
+        assert server.state(asleep) == IDLE
+    server.others_full = True
+    server.tick()
+    return streams
+
+
+def events(path: bytes, accept: bytes = b"text/event-stream") -> bytes:
+    return get(path).replace(b"\r\n\r\n", b"\r\nAccept: %b\r\n\r\n" % accept)
+
+
+def test_senders_get_in(server: Server) -> None:
+    fill(server)
+    sender = server.connect()
+    sender.say(post(b"/send/1", b"x"))
+    server.router.answer()
+    sender.take_all()
+    assert sender.answers[0].status == 200
+    assert server.state(sender) == IDLE
+
+
+def test_who_asks_for_a_stream_is_told(server: Server) -> None:
+    fill(server)
+    late = server.connect()
+    late.say(get(b"/test/late"))
+    late.take_all()
+    assert late.answers[0].status == 503
+    assert b"--max-connections" in late.answers[0].body
+    assert b"\r\nRetry-After: 10\r\n" in late.raw
+    assert late.ended
+    server.tick()
+    assert server.row[Field.STREAMS_REFUSED] == server.row[Field.UNAVAILABLE] == 1
+
+
+@pytest.mark.parametrize("accept", [b"text/event-stream", b"*/*, Text/Event-Stream;q=0.9"])
+def test_an_event_source_comes_back(server: Server, accept: bytes) -> None:
+    """It's told when, at random so that not all come at once; and no event, not even an empty
+    one."""
+    fill(server)
+    waits = set()
+    for _ in range(5):
+        late = server.connect()
+        late.say(events(b"/events/late", accept))
+        late.take_all()
+        assert late.answers[0].status == 200
+        assert b"\r\nContent-Type: text/event-stream; charset=utf-8\r\n" in late.raw
+        assert b"\r\nRetry-After: " in late.raw
+        found = re.fullmatch(rb": .*--max-connections.*\nretry: (\d+)\n", late.answers[0].body)
+        assert found is not None
+        waits.add(int(found[1]))
+        assert late.ended
+    assert len(waits) > 1
+    assert all(10_000 <= wait <= 20_000 for wait in waits)
+
+
+def test_who_sleeps_goes_for_a_stream(server: Server) -> None:
+    """As long as that makes room for it; who has slept for longest goes first."""
+    fill(server, idle=2)
+    server.tick(8)
+    asleep = [it for it in server.clients if server.state(it) == IDLE]
+    asleep[0].say(get(b"/"))  # has something to say after all
+    asleep[0].take_all()
+    server.stream(b"new")
+    asleep[1].take_all()
+    assert asleep[1].ended
+    assert server.state(asleep[0]) == IDLE
+    server.stream(b"newer")
+    asleep[0].take_all()
+    assert asleep[0].ended
+    late = server.connect()
+    late.say(get(b"/test/late"))
+    late.take_all()
+    assert late.answers[0].status == 503
+
+
+def test_nobody_goes_for_nothing(server: Server) -> None:
+    """Who sleeps in the reserve stays, if there would be no room for a stream even so."""
+    fill(server)
+    sender = server.connect()
+    sender.say(get(b"/"))
+    late = server.connect()
+    late.say(get(b"/test/late"))
+    late.take_all()
+    assert late.answers[0].status == 503
+    assert server.state(sender) == IDLE
+
+
+def test_the_reserve_is_for_who_has_something_to_say(server: Server) -> None:
+    """Once it's used up too, who says nothing makes room for who does; streams never do."""
+    streams = fill(server)
+    silent = [server.connect() for _ in range(RESERVE)]
+    half = silent[0]
+    half.say(b"POST /send/1 HT")
+    for number in range(3 * RESERVE):
+        sender = server.connect()
+        sender.say(post(b"/send/1", b"%d" % number))
+        assert len(server.rows) <= CAPACITY + RESERVE
+        server.router.answer()
+        sender.take_all()
+        assert sender.answers[0].status == 200
+    assert all(server.state(it) != NEW for it in streams)
+    for stream in streams:
+        stream.take_all()
+        assert not stream.ended
+
+
+def test_a_crowd_that_says_nothing(server: Server) -> None:
+    """They make room for each other, and no more are open than may be."""
+    fill(server)
+    for _ in range(5):
+        server.clients += [Client(server) for _ in range(RESERVE)]  # as many as the door holds
+        server.settle()
+    assert len(server.rows) == CAPACITY + RESERVE
+    sender = server.connect()
+    sender.say(post(b"/send/1", b"x"))
+    server.router.answer()
+    sender.take_all()
+    assert sender.answers[0].status == 200
+
+
+def test_nobody_can_make_room(server: Server) -> None:
+    """Where all are busy, newcomers wait at the door until one isn't."""
+    fill(server)
+    busy = [server.connect() for _ in range(RESERVE)]
+    for each in busy:
+        each.say(post(b"/send/1", b"x"))
+    late = Client(server)
+    server.clients.append(late)
+    server.tick()
+    assert len(server.rows) == CAPACITY + RESERVE
+    late.send(post(b"/send/1", b"y"))
+    server.router.answer()
+    server.tick(2)  # who sleeps now goes for the newcomer
+    assert len(server.rows) == CAPACITY + RESERVE
+    while server.router.sent:
+        server.router.answer()
+    server.settle()
+    late.take_all()
+    assert late.answers[0].status == 200
+
+
+def test_other_gateways_have_room(server: Server) -> None:
+    """Newcomers are left to them."""
+    fill(server)
+    server.others_full = False
+    server.tick()
+    server.clients.append(Client(server))
+    server.tick(3)
+    assert len(server.rows) == CAPACITY
+
+
+def test_room_again(server: Server) -> None:
+    """Streams are let in again as soon as one has gone."""
+    streams = fill(server)
+    streams[0].close()
+    server.settle()
+    again = server.connect()
+    again.say(get(b"/test/again"))
+    assert server.state(again) == LOGGING_IN
+
+
+def test_the_reserve_has_its_descriptors() -> None:
+    assert RESERVED_FILES - RESERVE >= 64
