@@ -100,7 +100,7 @@ def test_who_sleeps_takes_no_stream_from_anybody(server: Server) -> None:
 
 
 def test_who_sleeps_longest_goes_first(server: Server) -> None:
-    """Once the reserve is used up as well; who has sent something lately stays."""
+    """Once the reserve is used up as well; who has sent something meanwhile stays."""
     fill(server)
     asleep = [server.connect() for _ in range(RESERVE)]
     for each in asleep:

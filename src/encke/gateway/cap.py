@@ -7,7 +7,8 @@ reserve of RESERVE descriptors is used, so that nobody stands at the door withou
 - Who asks for a stream gets one as long as there are fewer than the capacity; else is told to come
   back later (`refusals.FULL`), and goes.
 - Once the reserve is used up too, each newcomer takes the place of another that is no stream and
-  of no use at the moment, in the order of `_GIVE_WAY`.
+  of no use at the moment: of those who came into the reserve, who has done nothing for longest; if
+  all of them are busy, of all others, in the order of `_GIVE_WAY`.
 
 So there are never more streams than the capacity, and never more connections than that and the
 reserve; and to keep senders out one must come again and again, faster than they.
@@ -15,10 +16,10 @@ reserve; and to keep senders out one must come again and again, faster than they
 Pure, but for `close`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .columns import Columns
-from .life import BODY, HEAD, IDLE, LINGERING, LOGGING_IN, NEW, WAITING
+from .life import BODY, FREE, HEAD, IDLE, LINGERING, LOGGING_IN, NEW, STREAM, WAITING
 
 RESERVE = 64
 """Connections beyond the capacity; as many descriptors are kept for them (RESERVED_FILES)."""
@@ -34,22 +35,29 @@ _LOOKS = 32
 class Cap:
     """The cap of one gateway."""
 
-    __slots__ = ("_capacity", "_close", "_columns", "_full", "_hand", "limit")
+    __slots__ = (
+        "_capacity", "_close", "_columns", "_full", "_guests", "_hand", "_patience", "limit",
+    )  # fmt: skip
 
     def __init__(
         self,
         columns: Columns,
+        patience: Sequence[int],
         capacity: int,
         full: Callable[[], bool],
         close: Callable[[int], None],
     ) -> None:
-        """`capacity` in connections; `full` says whether no gateway of the node has room; `close`
-        closes the connection of a row."""
+        """`patience` in ticks, by state; `capacity` in connections; `full` says whether no gateway
+        of the node has room; `close` closes the connection of a row."""
         self._columns = columns
+        self._patience = patience
         self._capacity = capacity
         self._full = full
         self._close = close
         self._hand = 0
+        self._guests: dict[int, int] = {}
+        """Who came into the reserve, and their deadline when that was looked at, in that order. It
+        moves when they do something. Some may be gone, until the next tick."""
         self.limit = capacity
         """Connections that are accepted before others have to go."""
 
@@ -58,15 +66,24 @@ class Cap:
         connections."""
         spare = RESERVE if open >= self._capacity and self._full() else 0
         self.limit = self._capacity + spare
+        for fd in [fd for fd in self._guests if not spare or not self._is_guest(fd)]:
+            del self._guests[fd]
 
     def takes(self, open: int) -> bool:
         """Whether another may come to `open` connections."""
-        return open < self.limit or (self.limit > self._capacity and self._gives_way() >= 0)
+        return open < self.limit or (
+            self.limit > self._capacity
+            and any(self._columns.state.find(it) >= 0 for it in _GIVE_WAY)
+        )
 
     def make_room(self, newcomer: int, open: int) -> None:
         """`newcomer` was accepted, and there are `open` now: if that's too many, another goes."""
+        if open <= self._capacity:
+            return
         if open > self.limit and (fd := self._gives_way(newcomer)) >= 0:
             self._close(fd)
+        self._guests.pop(newcomer, None)  # its descriptor's last owner
+        self._guests[newcomer] = self._columns.deadline[newcomer]
 
     def admits(self, open: int, streams: int) -> bool:
         """Whether one of the `open` connections may become a stream, where there are `streams`."""
@@ -75,15 +92,37 @@ class Cap:
         count = self._columns.state.count
         return streams + count(LOGGING_IN) + count(WAITING) < self._capacity
 
-    def _gives_way(self, but: int = -1) -> int:
-        """Who goes; -1: nobody."""
+    def _gives_way(self, newcomer: int) -> int:
+        """Who goes for the newcomer; -1: nobody."""
+        if (fd := self._guest()) >= 0:
+            return fd
         for state in _GIVE_WAY:
-            if (fd := self._longest(state, but)) >= 0:
+            if (fd := self._longest(state, newcomer)) >= 0:
                 return fd
         return -1
 
-    def _longest(self, state: int, but: int = -1) -> int:
-        """Of some who are in `state`, the one who has been for longest; -1: there's none. The next
+    def _is_guest(self, fd: int) -> bool:
+        return FREE < self._columns.state[fd] < STREAM
+
+    def _guest(self) -> int:
+        """The guest who goes: of those who are of no use, who has done nothing for longest, in
+        ticks; of several, who hasn't since they were last asked this. -1: there's none."""
+        guests, states, deadlines = self._guests, self._columns.state, self._columns.deadline
+        found, longest = -1, (0, False)
+        for fd, since in list(guests.items()):
+            if (state := states[fd]) in _GIVE_WAY:
+                deadline = deadlines[fd]
+                moved = deadline != since
+                if moved:
+                    del guests[fd]
+                    guests[fd] = deadline
+                at = deadline - self._patience[state], moved
+                if found < 0 or at < longest:
+                    found, longest = fd, at
+        return found
+
+    def _longest(self, state: int, but: int) -> int:
+        """Of some others who are in `state`, who has been for longest; -1: there is none. The next
         time others are looked at."""
         states, deadlines = self._columns.state, self._columns.deadline
         found, at = -1, self._hand

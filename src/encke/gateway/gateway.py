@@ -85,7 +85,13 @@ class Gateway:
         self._poller = self._connections.poller
         self._streams = Streams(self._connections)
         self._desk = Desk(self._connections, self._streams)
-        self._cap = Cap(self._connections.columns, capacity, full, self._connections.close)
+        self._cap = Cap(
+            self._connections.columns,
+            self._connections.patience,
+            capacity,
+            full,
+            self._connections.close,
+        )
         self._requests = Requests(self._connections, self._streams, self._desk, self._cap)
         self._heavy = Heavy(
             reactor,
@@ -184,8 +190,11 @@ class Gateway:
         connections, listener, cap = self._connections, self._listener, self._cap
         for _ in range(ACCEPTS_A_TURN):
             if not cap.takes(connections.open):
-                self._listen(False)
-                break
+                self._row[Field.CONNECTIONS] = connections.open  # before the tick: others look
+                cap.look(connections.open)
+                if not cap.takes(connections.open):
+                    self._listen(False)
+                    break
             try:
                 connection, _address = listener.accept()
             except BlockingIOError:
