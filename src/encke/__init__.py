@@ -1,8 +1,9 @@
 """Encke: a comet server that holds a million browsers' connections, in plain Python.
 
 >>> import encke
->>> with encke.connect("http://127.0.0.1:8000") as server:      # scripts
-...     server.send("123", "Hello World")
+>>> server = encke.connect("http://127.0.0.1:8000")             # scripts, any number of threads
+>>> server.send("123", "Hello World")
+>>> await server.aio.send("123", "Hello World")                 # and of event loops
 >>> async with encke.Client("http://127.0.0.1:8000") as client:  # asyncio programs
 ...     await client.send("123", "Hello World")
 

@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from .described import described, written
-from .errors import BadSettings, BadUserId, EnckeError, Unavailable, Unreachable
+from .errors import (
+    BadMessage,
+    BadSettings,
+    BadUserId,
+    EnckeError,
+    Interrupted,
+    Unavailable,
+    Unreachable,
+)
 from .extras import needed
 from .flags import taking
 from .ids import user_id
@@ -57,9 +65,9 @@ def run(arguments: Sequence[str]) -> int:
         if said := error.format_message():  # else it has shown its help
             _complain(f"{said} See `{path} --help`.")
         return USAGE
-    except (BadSettings, BadUserId) as error:
+    except (BadMessage, BadSettings, BadUserId) as error:
         return _complain(error, USAGE)
-    except (Unreachable, Unavailable) as error:
+    except (Unreachable, Interrupted, Unavailable) as error:
         return _complain(error, os.EX_UNAVAILABLE)
     except EnckeError as error:
         return _complain(error, 1)
