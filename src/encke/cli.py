@@ -19,7 +19,6 @@ import typer
 
 from .described import described, written
 from .errors import (
-    BadMessage,
     BadSettings,
     BadUserId,
     EnckeError,
@@ -65,7 +64,7 @@ def run(arguments: Sequence[str]) -> int:
         if said := error.format_message():  # else it has shown its help
             _complain(f"{said} See `{path} --help`.")
         return USAGE
-    except (BadMessage, BadSettings, BadUserId) as error:
+    except (BadSettings, BadUserId) as error:
         return _complain(error, USAGE)
     except (Unreachable, Interrupted, Unavailable) as error:
         return _complain(error, os.EX_UNAVAILABLE)
