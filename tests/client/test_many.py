@@ -36,7 +36,11 @@ class Half(Loopback):
 
 def test_bytes_are_text(server: str) -> None:
     """Bytes among many arrive as what they say in UTF-8, and a message that came can be sent on."""
-    messages = [("b", "Grüße".encode()), ("b", Message("from", "1")), ("b", b"\0")]
+    messages: list[tuple[str, str | bytes]] = [
+        ("b", "Grüße".encode()),
+        ("b", Message("from", "1")),
+        ("b", b"\0"),
+    ]
     expected = ["Grüße", "from", "\0"]
 
     async def main() -> None:
