@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from . import errors as errors
     from .client import Client as Client
+    from .client import Connection as Connection
     from .client import connect as connect
 
-__all__ = ["Client", "connect", "errors"]
+__all__ = ["Client", "Connection", "connect", "errors"]
 
 
 def __getattr__(name: str) -> object:

@@ -12,7 +12,6 @@ import encke
 from encke.client import Client, Connection, Loaded
 from encke.errors import BadMessage, BadUserId, Refused, Unreachable
 
-
 KEY = {"ENCKE_API_KEY": "secret"}
 
 
