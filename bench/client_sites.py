@@ -1,4 +1,4 @@
-"""Web applications that send by one `encke.connect()`: ``python -m bench.client_sites KIND PORT URL``.
+"""Web applications that send by one `encke.connect()`: ``bench.client_sites KIND PORT URL``.
 
 Each answers ``/plain?sends=N`` and ``/awaiting?sends=N`` with a line of text a failure. KIND is
 `django-wsgi` (served as by `runserver`, a thread a request), `django-asgi` or `fastapi` (by
@@ -48,11 +48,15 @@ def django(server: encke.Connection, kind: str, port: int) -> None:
         return HttpResponse(await awaiting(server, sends(request)))
 
     urls = (path("plain", blocking), path("awaiting", asynchronous))
-    settings.configure(ROOT_URLCONF=urls, ALLOWED_HOSTS=["127.0.0.1"], SECRET_KEY="x")  # noqa: S106
+    settings.configure(
+        ROOT_URLCONF=urls,
+        ALLOWED_HOSTS=["127.0.0.1"],
+        SECRET_KEY="x",  # noqa: S106
+        LOGGING_CONFIG=None,  # else a line a request
+    )
     if kind == "django-wsgi":
         from django.core.wsgi import get_wsgi_application
 
-        basehttp.logger.disabled = True  # a line a request
         basehttp.run("127.0.0.1", port, get_wsgi_application(), threading=True)
     else:
         from django.core.asgi import get_asgi_application
