@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from peer import NOBODY, Peer, answer, run
+from peer import NOBODY, Peer, last, run
 
 import encke
 from encke.client import Client, Connection
@@ -22,7 +22,7 @@ from encke.errors import (
 )
 
 SIBLINGS = (Closed, Unreachable, Interrupted, Refused, Unavailable)
-ONE = answer("200 OK", b'{"delivered": 1}')
+ONE = last("200 OK", b'{"delivered": 1}')
 
 
 def test_siblings() -> None:
@@ -70,15 +70,15 @@ ANSWERS: list[tuple[bytes, type[EnckeError], str]] = [
     (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", Interrupted, "broke off"),
     (b"220 smtp.example.org ESMTP\r\n", Interrupted, "broke off"),
     (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000, Interrupted, "broke off"),
-    (answer("200 OK", b"junk", "Content-Encoding: gzip"), Interrupted, "no Encke"),
-    (answer("200 OK", b"<html>"), Interrupted, "no Encke"),
-    (answer("404 Not Found", b"<html>"), Refused, "is it Encke"),
-    (answer("401 Unauthorized", b'{"title": "Who are you?"}'), Refused, "Who are you"),
-    (answer("301 Moved", b"", "Location: http://b/"), Refused, "http://b/; use that"),
-    (answer("502 Bad Gateway", b"\xff"), Unavailable, "Bad Gateway"),
-    (answer("429 Too Many Requests"), Unavailable, "Too Many"),
-    (answer("503 Busy", b"", "Retry-After: \xb2"), Unavailable, "Busy"),
-    (answer("503 Busy", b"", "Retry-After: " + "9" * 400), Unavailable, "Busy"),
+    (last("200 OK", b"junk", "Content-Encoding: gzip"), Interrupted, "no Encke"),
+    (last("200 OK", b"<html>"), Interrupted, "no Encke"),
+    (last("404 Not Found", b"<html>"), Refused, "is it Encke"),
+    (last("401 Unauthorized", b'{"title": "Who are you?"}'), Refused, "Who are you"),
+    (last("301 Moved", b"", "Location: http://b/"), Refused, "http://b/; use that"),
+    (last("502 Bad Gateway", b"\xff"), Unavailable, "Bad Gateway"),
+    (last("429 Too Many Requests"), Unavailable, "Too Many"),
+    (last("503 Busy", b"", "Retry-After: \xb2"), Unavailable, "Busy"),
+    (last("503 Busy", b"", "Retry-After: " + "9" * 400), Unavailable, "Busy"),
 ]
 
 
@@ -100,9 +100,9 @@ def test_whatever_answers(raw: bytes, kind: type[EnckeError], words: str) -> Non
 def test_answers_of_other_shapes() -> None:
     """What HTTP allows is understood: an interim answer first, an end by the connection's."""
     body = b'{"delivered": 7}'
-    first = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + answer("200 OK", body)
+    first = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + last("200 OK", body)
     last = b"HTTP/1.0 200 OK\r\n\r\n" + body
-    more = answer("200 OK", body).replace(b"Connection: close\r\n", b"") + b"junk"
+    more = last("200 OK", body).replace(b"Connection: close\r\n", b"") + b"junk"
     with Peer(first, last, more, first, last, more) as peer, encke.connect(peer.url) as client:
         assert [client.send("1", "x") for _ in range(3)] == [7, 7, 7]
         assert [run(client.aio.send("1", "x")) for _ in range(3)] == [7, 7, 7]
