@@ -101,9 +101,9 @@ def test_answers_of_other_shapes() -> None:
     """What HTTP allows is understood: an interim answer first, an end by the connection's."""
     body = b'{"delivered": 7}'
     first = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + last("200 OK", body)
-    last = b"HTTP/1.0 200 OK\r\n\r\n" + body
-    more = last("200 OK", body).replace(b"Connection: close\r\n", b"") + b"junk"
-    with Peer(first, last, more, first, last, more) as peer, encke.connect(peer.url) as client:
+    ended = b"HTTP/1.0 200 OK\r\n\r\n" + body
+    more = last("200 OK", body) + b"junk"
+    with Peer(first, ended, more, first, ended, more) as peer, encke.connect(peer.url) as client:
         assert [client.send("1", "x") for _ in range(3)] == [7, 7, 7]
         assert [run(client.aio.send("1", "x")) for _ in range(3)] == [7, 7, 7]
 
