@@ -83,36 +83,40 @@ def test_an_event_source_comes_back(server: Server, accept: bytes) -> None:
     assert all(10_000 <= wait <= 20_000 for wait in waits)
 
 
-def test_who_sleeps_goes_for_a_stream(server: Server) -> None:
-    """As long as that makes room for it; who has slept for longest goes first."""
+def test_who_sleeps_takes_no_stream_from_anybody(server: Server) -> None:
+    """There's room for streams as long as there are fewer than may be, and senders keep their
+    connections."""
     fill(server, idle=2)
-    server.tick(8)
     asleep = [it for it in server.clients if server.state(it) == IDLE]
-    asleep[0].say(get(b"/"))  # has something to say after all
-    asleep[0].take_all()
     server.stream(b"new")
-    asleep[1].take_all()
-    assert asleep[1].ended
-    assert server.state(asleep[0]) == IDLE
-    server.stream(b"newer")
-    asleep[0].take_all()
-    assert asleep[0].ended
+    pending = server.connect()
+    pending.say(get(b"/test/newer"))
+    assert server.state(pending) == LOGGING_IN
     late = server.connect()
     late.say(get(b"/test/late"))
     late.take_all()
     assert late.answers[0].status == 503
+    assert [server.state(it) for it in asleep] == [IDLE, IDLE]
 
 
-def test_nobody_goes_for_nothing(server: Server) -> None:
-    """Who sleeps in the reserve stays, if there would be no room for a stream even so."""
+def test_who_sleeps_longest_goes_first(server: Server) -> None:
+    """Once the reserve is used up as well; who has sent something lately stays."""
     fill(server)
-    sender = server.connect()
-    sender.say(get(b"/"))
-    late = server.connect()
-    late.say(get(b"/test/late"))
-    late.take_all()
-    assert late.answers[0].status == 503
-    assert server.state(sender) == IDLE
+    asleep = [server.connect() for _ in range(RESERVE)]
+    for each in asleep:
+        each.say(get(b"/"))
+    server.tick(8)
+    lately = asleep.pop(0)
+    lately.take_all()
+    lately.say(get(b"/"))
+    lately.take_all()
+    for number in range(RESERVE // 4):
+        server.connect().say(get(b"/"))
+        assert sum(server.state(it) == IDLE for it in server.clients) == RESERVE, number
+    assert not lately.ended
+    for each in asleep:
+        each.take_all()
+    assert sum(it.ended for it in asleep) == RESERVE // 4
 
 
 def test_the_reserve_is_for_who_has_something_to_say(server: Server) -> None:

@@ -4,13 +4,13 @@ As long as another gateway of the node has room, this one leaves newcomers to it
 reserve of RESERVE descriptors is used, so that nobody stands at the door without a word:
 
 - Who sends is served, as ever.
-- Who asks for a stream gets the place of a connection that sleeps between two requests, if there
-  are enough of them; else is told to come back later (`requests.FULL`), and goes.
+- Who asks for a stream gets one as long as there are fewer than the capacity; else is told to come
+  back later (`refusals.FULL`), and goes.
 - Once the reserve is used up too, each newcomer takes the place of another that is no stream and
   of no use at the moment, in the order of `_GIVE_WAY`.
 
-So there are never more streams than the capacity; and to keep senders out one must come again and
-again, faster than they.
+So there are never more streams than the capacity, and never more connections than that and the
+reserve; and to keep senders out one must come again and again, faster than they.
 
 Pure, but for `close`.
 """
@@ -18,7 +18,7 @@ Pure, but for `close`.
 from collections.abc import Callable
 
 from .columns import Columns
-from .life import BODY, HEAD, IDLE, LINGERING, NEW
+from .life import BODY, HEAD, IDLE, LINGERING, LOGGING_IN, NEW, WAITING
 
 RESERVE = 64
 """Connections beyond the capacity; as many descriptors are kept for them (RESERVED_FILES)."""
@@ -68,16 +68,12 @@ class Cap:
         if open > self.limit and (fd := self._gives_way(newcomer)) >= 0:
             self._close(fd)
 
-    def admits(self, open: int) -> bool:
-        """Whether one of the `open` connections may become a stream; who sleeps goes for it."""
-        over = open - self._capacity
-        if over <= 0:
+    def admits(self, open: int, streams: int) -> bool:
+        """Whether one of the `open` connections may become a stream, where there are `streams`."""
+        if open <= self._capacity:
             return True
-        if self._columns.state.count(IDLE) < over:
-            return False
-        for _ in range(over):
-            self._close(self._longest(IDLE))
-        return True
+        count = self._columns.state.count
+        return streams + count(LOGGING_IN) + count(WAITING) < self._capacity
 
     def _gives_way(self, but: int = -1) -> int:
         """Who goes; -1: nobody."""

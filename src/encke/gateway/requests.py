@@ -386,7 +386,7 @@ class Requests:
         """Why there's no stream for anybody now, if so."""
         if self._settings.gateways == 0:
             return NO_STREAMS
-        if not self._cap.admits(self._connections.open):
+        if not self._cap.admits(self._connections.open, self._connections.streams):
             self._counts[Field.STREAMS_REFUSED] += 1
             return FULL
         return None
