@@ -41,7 +41,10 @@ async def follow(request: Request) -> Response:
     """PUT follows somebody, DELETE no longer does."""
     user, other = request.path_params["user"], request.path_params["other"]
     change = server.friends.add if request.method == "PUT" else server.friends.remove
-    await change(user, other)
+    try:
+        await change(user, other)
+    except encke.errors.BadUserId as error:
+        return Response(str(error), status_code=400)
     return Response(status_code=204)
 
 

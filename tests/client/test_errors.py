@@ -50,6 +50,10 @@ MISTAKES: list[tuple[Callable[[Connection], object], type[EnckeError], str]] = [
     (lambda it: encke.connect("http://u:p@h/"), BadSettings, "HOST:PORT"),
     (lambda it: encke.connect("http://h:99999"), BadSettings, "HOST:PORT"),
     (lambda it: encke.connect(NOBODY, control="x"), BadSettings, "HOST:PORT"),
+    (lambda it: encke.connect(NOBODY, None), BadSettings, "API key"),  # type: ignore[arg-type]
+    (lambda it: encke.connect(None), BadSettings, "HOST:PORT"),  # type: ignore[arg-type]
+    (lambda it: encke.connect(timeout=0), BadSettings, "seconds"),
+    (lambda it: Client(timeout=None), BadSettings, "seconds"),  # type: ignore[arg-type]
     (lambda it: run(it.aio.send(123, "x")), BadUserId, "no str"),  # type: ignore[arg-type]
     (lambda it: run(it.aio.send("1", "\ud800")), BadMessage, "UTF-8"),
 ]

@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from peer import Peer, run
+from peer import PATIENCE, Peer, run
 from system.node import Node, until
 
 import encke
@@ -194,3 +196,16 @@ def test_a_client_closed_elsewhere(server: str) -> None:
         assert opened.wait(30)
         client.close()
         assert collecting.result(30) == []
+
+
+def test_nobody_must_close_it(server: str) -> None:
+    """A program that ends with its client open ends without a warning."""
+    program = (
+        "import asyncio, sys, encke\n"
+        "client = encke.connect(sys.argv[1])\n"
+        "client.send('1', 'x'), asyncio.run(client.aio.send('1', 'x'))\n"
+        "stream = client.listen('1').__enter__()\n"
+    )
+    command = [sys.executable, "-X", "dev", "-c", program, server]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -15,7 +15,7 @@ from .loop_wire import Filling, Items, LoopWire
 from .pool import KEPT
 from .posts import Lines
 from .reader import Answer
-from .server import Server, tls
+from .server import Server, seconds, tls
 
 AT_ONCE = 100
 """Requests of a loop that are under way at once, at most; others wait for them."""
@@ -140,7 +140,7 @@ class Loops:
 
     def __init__(self, server: Server, timeout: float) -> None:
         self.server = server
-        self.timeout = timeout
+        self.timeout = seconds(timeout)
         self._pools: dict[asyncio.AbstractEventLoop, LoopPool] = {}
         self._inherited: list[object] = []
         self._closed = False

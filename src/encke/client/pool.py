@@ -19,7 +19,7 @@ from . import forks
 from .answers import broken, closed, is_stream, no_answer, silent, too_slow, unreachable
 from .posts import LAST_CHUNK, WRITE_SIZE, Lines
 from .reader import Answer, Reader
-from .server import KEEPALIVE, Server, tls
+from .server import KEEPALIVE, Server, seconds, tls
 
 IDLE = 30.0
 """Seconds after which a connection isn't used any more: the server closes it after 75 s, and a
@@ -46,6 +46,11 @@ class Wire:
         self.reader = Reader(server.url)
         self.since = 0.0
         """When it was given back."""
+
+    def __del__(self) -> None:
+        """Who makes a client that lives as long as the program needn't close it."""
+        with contextlib.suppress(AttributeError):  # it was never connected
+            self.close()
 
     def usable(self) -> bool:
         """Whether the server still has it, and has said nothing that wasn't asked for."""
@@ -237,7 +242,7 @@ class Pool:
 
     def __init__(self, server: Server, timeout: float) -> None:
         self.server = server
-        self.timeout = timeout
+        self.timeout = seconds(timeout)
         self.streams: set[Closing] = set()
         """Those that are open."""
         self._idle: deque[Wire] = deque()

@@ -1,6 +1,7 @@
 """Where a server is, and how one asks it: the URL, and the heads of requests."""
 
 import functools
+import math
 import socket
 import ssl
 from typing import NamedTuple
@@ -52,7 +53,8 @@ class Server:
         rest = parsed.query or parsed.fragment or parsed.username or parsed.password
         if parsed.scheme not in PORTS or not host or rest or not url.isprintable() or " " in url:
             raise wrong
-        if not api_key.isascii() or not api_key.isprintable():
+        given: object = api_key
+        if not isinstance(given, str) or not given.isascii() or not given.isprintable():
             raise BadSettings("The API key has a character that can't be in a head of HTTP.")
         self.host = host if ":" in host else host.encode("idna").decode()
         self.port = port or PORTS[parsed.scheme]
@@ -71,6 +73,14 @@ class Server:
         lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
         shown = self._key if key else ""
         return f"{method} {self._path}{path}{self._usual}{shown}{lines}\r\n".encode("ascii")
+
+
+def seconds(timeout: float) -> float:
+    """`timeout`; raises BadSettings if it's none."""
+    given: object = timeout
+    if not isinstance(given, int | float) or not 0 < given < math.inf:
+        raise BadSettings(f"timeout is a number of seconds, not {timeout!r}.")
+    return timeout
 
 
 @functools.cache
