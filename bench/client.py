@@ -66,6 +66,9 @@ def run(options: Options, course: Course) -> Report:
     failed: dict[str, list[str]] = {}
     with Encke("--gateways", "1") as server:
         for name, use in USES.items():
+            library = name.partition(",")[0].lower()
+            if library in ("django", "fastapi") and course.left_out(name, lacking(library)):
+                continue
             course.begin(name)
             failed[name] = use(server.url, options.sends)
             course.done(f"{name}: {len(failed[name])} of {options.sends} failed")
@@ -125,8 +128,7 @@ def _clients(course: Course, url: str, open_ones: ExitStack) -> Iterator[tuple[s
         return plain.getresponse().read()
 
     yield "http.client", by_hand
-    missing = importlib.util.find_spec("requests") is None
-    if not course.left_out("requests.Session", "requests isn't installed" if missing else None):
+    if not course.left_out("requests.Session", lacking("requests")):
         session = importlib.import_module("requests").Session()
         session.trust_env = False
         open_ones.callback(session.close)
@@ -134,6 +136,12 @@ def _clients(course: Course, url: str, open_ones: ExitStack) -> Iterator[tuple[s
             "requests.Session",
             lambda: session.post(url + "/send/nobody", data=b"Hello World").content,
         )
+
+
+def lacking(library: str) -> str | None:
+    """Why it can't be used, if so."""
+    there = importlib.util.find_spec(library) is not None
+    return None if there else f"{library} isn't installed"
 
 
 def _open(url: str) -> Opened:
