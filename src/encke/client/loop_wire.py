@@ -90,7 +90,7 @@ class LoopWire(asyncio.Protocol):
         """Write a request whose body is `lines` as they are filled, and read its answer: as soon
         as that begins, no more of the body is wanted. Raises Interrupted."""
         self._begin(head)
-        while self._lost is None and not self._answers():
+        while self._lost is None and not self.reader.begun:
             if self._writable and lines.block:
                 self.transport.write(lines.take())
                 filling.room.set()
@@ -138,9 +138,6 @@ class LoopWire(asyncio.Protocol):
     def _begin(self, request: bytes) -> None:
         self.reader.expect()
         self.transport.write(request)
-
-    def _answers(self) -> bool:
-        return bool(self.reader.answer.status)
 
     async def _answer(self) -> Answer:
         """The rest of an answer."""

@@ -186,7 +186,7 @@ class Wire:
             raise broken(self._url, error) from error
         if piece is not None:
             self.reader.feed(piece)
-        return piece is not None
+        return self.reader.begun
 
     def _await(self, events: int, deadline: float | None) -> None:
         """Until one of `events`, or an error, is there; raises TimeoutError."""

@@ -44,6 +44,11 @@ class Reader:
         """Whether the connection can take another request after this answer."""
         self._came = 0
 
+    @property
+    def begun(self) -> bool:
+        """Whether something of the answer is here."""
+        return self.headed or self._came > 0
+
     def feed(self, piece: bytes) -> None:
         """Take what came; b"" is the end of the connection.
 
@@ -103,3 +108,4 @@ class Reader:
             self.keep = self.keep and self._parser.should_keep_alive()
         else:
             self.answer = Answer()  # 100 and the like come before the answer (RFC 9110, 15.2)
+            self._came = 0
