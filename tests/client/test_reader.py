@@ -24,13 +24,13 @@ SHAPES = {
 def read(raw: bytes, size: int) -> tuple[Answer, bool]:
     """The answer that comes in pieces of `size`, and whether the connection can be kept."""
     reader = Reader("http://h")
-    assert not reader.begun
+    begun = [reader.begun]
     for at in range(0, len(raw), size):
         assert not reader.answer.whole
         reader.feed(raw[at : at + size])
     if not reader.answer.whole:
         reader.feed(b"")
-    assert reader.begun
+    assert [*begun, reader.begun] == [False, True]
     return reader.answer, reader.keep
 
 
