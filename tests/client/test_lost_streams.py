@@ -101,6 +101,35 @@ def test_a_page_in_between_is_an_outage() -> None:
     assert sum("no Encke" in reason for reason in lost) == 4
 
 
+def test_a_proxy_that_answers_for_the_server_is_no_stream() -> None:
+    """What docs/deployment.md has proxies say meanwhile means "not now": nobody is reachable."""
+    away = answer(
+        "200 OK", b"retry: 10\n: Encke is away\n", "Content-Type: text/event-stream; charset=utf-8"
+    )
+    first = STREAM + chunk(b"retry: 10\n\n") + b"0\r\n\r\n"
+    second = STREAM + chunk(b"data: back\n\n") + b"0\r\n\r\n"
+    turn = (away, first, away, second)
+    log: list[str] = []
+    with Peer(*turn, *turn) as peer, encke.connect(peer.url) as client:
+        with pytest.raises(Unavailable, match="Encke is away"):
+            next(client.listen("1"))
+        stream = client.listen(
+            "1", on_open=lambda: log.append("open"), on_lost=lambda why, _: log.append(str(why))
+        )
+        assert next(stream) == "back"
+        stream.close()
+
+        async def main() -> None:
+            with pytest.raises(Unavailable, match="Encke is away"):
+                await anext(client.aio.listen("1"))
+            async with client.aio.listen("1") as stream:
+                assert await anext(stream) == "back"
+
+        run(main())
+    ended = "The server ended the stream."
+    assert log == ["open", ended, "Encke is away (HTTP 200)", "open"]
+
+
 @given(st.floats(0, 1e9), st.integers(0, 50))
 def test_retry_after_is_kept_to_in_bounds(after: float, failures: int) -> None:
     """Never sooner than asked for, up to a limit; never much later."""

@@ -90,11 +90,19 @@ def retry_after(answer: Answer) -> float:
     return min(float(after), LONGEST_RETRY_AFTER) if given else USUAL_RETRY
 
 
-def is_stream(answer: Answer) -> bool:
-    """Whether it's a stream of events that goes on; one that names a time to come back ends at
-    once: not now."""
+_ENDS = ("content-length", "retry-after")
+
+
+def is_events(answer: Answer) -> bool:
+    """Whether events come, or none now."""
     kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return answer.status == 200 and kind == EVENTS and "retry-after" not in answer.headers
+    return answer.status == 200 and kind == EVENTS
+
+
+def is_stream(answer: Answer) -> bool:
+    """Whether it's a stream that goes on. One whose end or whose next time is known is what an
+    EventSource is told for "not now", by Encke or by the proxy that answers for it."""
+    return is_events(answer) and not any(name in answer.headers for name in _ENDS)
 
 
 def failure(answer: Answer, url: str) -> Refused | Unavailable:

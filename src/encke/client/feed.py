@@ -8,7 +8,7 @@ import msgspec
 
 from ..errors import FrameError, Interrupted, SendError, Unavailable, Unreachable
 from ..wire.sse_reader import MessageEvent, SseReader
-from .answers import EVENTS, failure, retry_after, stranger
+from .answers import EVENTS, failure, is_events, retry_after, stranger
 from .posts import segment
 from .reader import Answer
 from .server import Field, Server
@@ -88,11 +88,12 @@ class Feed:
             return
         if answer.status != 200:
             raise failure(answer, self._server.url)
-        if "retry-after" not in answer.headers:
+        if not is_events(answer):
             raise stranger(self._server.url)
-        said = answer.body.decode("utf-8", "replace").partition("\n")[0]
-        detail = said.removeprefix(":").strip() or "No stream now."
-        raise Unavailable(200, detail, retry_after(answer))
+        self._reader.feed(bytes(answer.body))  # it may say when to come back
+        lines = answer.body.decode("utf-8", "replace").splitlines()
+        comments = [line[1:].strip() for line in lines if line.startswith(":")]
+        raise Unavailable(200, " ".join(comments) or "No stream now.", retry_after(answer))
 
     def feed(self, piece: bytes) -> list[Message]:
         """The messages that `piece` completes; raises FrameError."""
