@@ -36,7 +36,7 @@ format: .venv/.development ## put the sources into the form that `make check` wa
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-bench: .venv/.server ## measure: sending, memory, connecting, beside others
+bench: .venv/.development ## measure: sending, memory, connecting, beside others
 	@.ci/packages
 	@$(BIN)/python -m compileall -q src
 	$(BIN)/python -m bench send

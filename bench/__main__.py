@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from encke.errors import BadSettings, EnckeError
 
 from . import (
+    client,
     cluster,
     cluster_report,
     connect,
@@ -66,6 +67,7 @@ BENCHMARKS = {
     "send": Benchmark(send.Options, send.run),
     "memory": Benchmark(memory.Options, memory.run),
     "connect": Benchmark(connect.Options, connect.run),
+    "client": Benchmark(client.Options, client.run),
     "steady": Benchmark(steady.Options, steady.run),
     "hostile": Benchmark(hostile.Options, hostile.run),
     "faults": Benchmark(faults.Options, faults.run),

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -25,8 +24,7 @@ ENCKE_URL = os.environ.get("ENCKE_URL", "http://127.0.0.1:8000")
 CONTROL_URL = os.environ.get("ENCKE_CONTROL", "http://127.0.0.1:8001")
 PAGE = Path(__file__).with_suffix(".html").read_text("utf-8").replace("ENCKE_URL", ENCKE_URL)
 
-server = encke.Client(ENCKE_URL)
-subscriptions = httpx.AsyncClient(base_url=CONTROL_URL, trust_env=False)
+server = encke.Client(ENCKE_URL, control=CONTROL_URL)
 
 
 async def page(request: Request) -> Response:
@@ -42,13 +40,17 @@ async def post(request: Request) -> Response:
 async def follow(request: Request) -> Response:
     """PUT follows somebody, DELETE no longer does."""
     user, other = request.path_params["user"], request.path_params["other"]
-    answer = await subscriptions.request(request.method, f"/users/{user}/subscriptions/{other}")
-    return Response(status_code=answer.status_code)
+    change = server.friends.add if request.method == "PUT" else server.friends.remove
+    try:
+        await change(user, other)
+    except encke.errors.BadUserId as error:
+        return Response(str(error), status_code=400)
+    return Response(status_code=204)
 
 
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
-    async with server, subscriptions:
+    async with server:
         yield
 
 

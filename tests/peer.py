@@ -107,3 +107,8 @@ def chunk(body: bytes) -> bytes:
 def answer(status: str, body: bytes = b"", *headers: str) -> bytes:
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
     return "\r\n".join(lines).encode() + body
+
+
+def last(status: str, body: bytes = b"", *headers: str) -> bytes:
+    """An answer after which a Peer closes, and says so: who asks again needn't find out."""
+    return answer(status, body, "Connection: close", *headers)

@@ -82,7 +82,7 @@ def test_add_list_remove(server: Friendly) -> None:
 
 def test_nothing_to_remove(server: Friendly) -> None:
     """Exit code 1, and it is said; of two directions one is enough."""
-    said = "encke: x is not subscribed to y. (HTTP 404)\n"
+    said = "encke: x is not subscribed to y.\n"
     assert server.run("friends", "remove", "x", "y") == (1, "", said)
     server.friends("add", "y", "x")
     assert server.friends("remove", "x", "y", "--mutual") == (

@@ -1,8 +1,9 @@
 """Encke: a comet server that holds a million browsers' connections, in plain Python.
 
 >>> import encke
->>> with encke.connect("http://127.0.0.1:8000") as server:      # scripts
-...     server.send("123", "Hello World")
+>>> server = encke.connect("http://127.0.0.1:8000")             # scripts, any number of threads
+>>> server.send("123", "Hello World")
+>>> await server.aio.send("123", "Hello World")                 # and of event loops
 >>> async with encke.Client("http://127.0.0.1:8000") as client:  # asyncio programs
 ...     await client.send("123", "Hello World")
 
@@ -16,9 +17,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from . import errors as errors
     from .client import Client as Client
+    from .client import Connection as Connection
     from .client import connect as connect
 
-__all__ = ["Client", "connect", "errors"]
+__all__ = ["Client", "Connection", "connect", "errors"]
 
 
 def __getattr__(name: str) -> object:

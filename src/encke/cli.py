@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from .described import described, written
-from .errors import BadSettings, BadUserId, EnckeError, Unavailable, Unreachable
+from .errors import (
+    BadSettings,
+    BadUserId,
+    EnckeError,
+    Interrupted,
+    Unavailable,
+    Unreachable,
+)
 from .extras import needed
 from .flags import taking
 from .ids import user_id
@@ -59,7 +66,7 @@ def run(arguments: Sequence[str]) -> int:
         return USAGE
     except (BadSettings, BadUserId) as error:
         return _complain(error, USAGE)
-    except (Unreachable, Unavailable) as error:
+    except (Unreachable, Interrupted, Unavailable) as error:
         return _complain(error, os.EX_UNAVAILABLE)
     except EnckeError as error:
         return _complain(error, 1)

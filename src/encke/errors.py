@@ -2,6 +2,9 @@
 
 Each class says in its docstring what the caller can do about it; the message of
 an instance says what happened and what to do next.
+
+The client's errors about a message are siblings, for each says something else of what became
+of it: who catches one doesn't catch another by accident. docs/client.md has them in a table.
 """
 
 
@@ -10,11 +13,16 @@ class EnckeError(Exception):
 
 
 class BadUserId(EnckeError, ValueError):
-    """The user id is not 1-128 characters of the allowed set, or only a dot or two: correct it."""
+    """The user id is no `str` of 1-128 characters of the allowed set, or only a dot or two:
+    correct it. Nothing was sent."""
+
+
+class BadMessage(EnckeError, ValueError):
+    """The message is neither a `str` nor bytes in UTF-8: correct it. Nothing was sent."""
 
 
 class BadSettings(EnckeError, ValueError):
-    """A flag, variable or line of the settings file is wrong: correct it."""
+    """A flag, variable, argument or line of the settings file is wrong: correct it."""
 
 
 class MissingExtra(EnckeError):
@@ -29,12 +37,17 @@ class SendError(EnckeError):
     """A message was not (or not surely) delivered; the base of the client's errors."""
 
 
+class Closed(SendError):
+    """Not sent: the client was closed before. Use one that is open."""
+
+
 class Unreachable(SendError, ConnectionError):
-    """No Encke answers at this address: start it, or correct the address."""
+    """Not sent: no Encke answers at this address. Start it, or correct the address; sending it
+    again can't double it."""
 
 
-class Interrupted(Unreachable):
-    """The connection broke off, or the answer took too long.
+class Interrupted(SendError):
+    """Unknown: the connection broke off, or the answer took too long, or was none of Encke's.
 
     What was under way may have been delivered: send it again only if a message that
     comes twice does no harm.
@@ -42,7 +55,7 @@ class Interrupted(Unreachable):
 
 
 class Refused(SendError):
-    """The server refused the request (4xx): repeating it unchanged won't help.
+    """Refused for good (4xx): repeating it unchanged won't help.
 
     `status` is the HTTP status, `detail` the server's sentence on what to do. Of many
     messages, `line` is the number of the refused one, from 1, and the ones before it
@@ -65,15 +78,28 @@ class Refused(SendError):
         self.delivered = delivered
 
 
-class Unavailable(Refused):
-    """The server can't take messages right now (503): retry after `retry_after` seconds.
+class Unavailable(SendError):
+    """Not now (503): try again after `retry_after` seconds.
 
-    A message that was under way when it happened may have been delivered.
+    `status` and `detail` are as in Refused; `detail` says so if the message may have been
+    delivered all the same. Of many messages the first `accepted` were taken, and `delivered` to so
+    many connections: go on with the one behind them.
     """
 
-    def __init__(self, status: int, detail: str, retry_after: float) -> None:
-        super().__init__(status, detail)
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        retry_after: float,
+        accepted: int = 0,
+        delivered: int = 0,
+    ) -> None:
+        super().__init__(f"{detail} (HTTP {status})")
+        self.status = status
+        self.detail = detail
         self.retry_after = retry_after
+        self.accepted = accepted
+        self.delivered = delivered
 
 
 class StoreError(EnckeError):

@@ -189,6 +189,19 @@ def test_heartbeats(protocol: Protocol) -> None:
             assert client.raw == 4 * (chunk(beat) if beat else b"")
 
 
+@every
+@pytest.mark.parametrize("seconds", [0, 0.5, 30])
+def test_the_head_says_how_often_heartbeats_come(protocol: Protocol, seconds: float) -> None:
+    """So that a client knows when it has heard nothing for too long."""
+    with running(Settings(heartbeat=seconds)) as server:
+        client = ask(server, b"/%b/ada" % protocol.name, b"1.1")
+        server.router.say_yes()
+        head = client.take_all()
+        said = b"\r\nEncke-Heartbeat: %g\r\n" % seconds
+        assert (said in head) == bool(protocol.heartbeat and seconds)
+        assert (b"Encke-Heartbeat" in head) == bool(protocol.heartbeat and seconds)
+
+
 def test_who_has_no_heartbeat_is_probed(monkeypatch: pytest.MonkeyPatch) -> None:
     """By TCP; who has one isn't."""
     probed: list[int] = []

@@ -68,6 +68,9 @@ class Streams:
         self.room = ROOM
         """Bytes of messages that may still be written at once in this turn."""
         self._beats = _period(self._settings.heartbeat)
+        # a client that hears nothing for longer knows that the stream is lost
+        seconds = b"%g" % self._settings.heartbeat
+        self._heartbeat = ((b"Encke-Heartbeat", seconds),) if self._beats else ()
         self._probes = _period(self._settings.keepalive)
 
     def ask(self, exchange: Exchange, request: Request, where: Route, date: bytes) -> None:
@@ -96,7 +99,8 @@ class Streams:
         protocol = PROTOCOLS[where.protocol]
         framing = b"Connection: close" if request.is_http_10 else b"Transfer-Encoding: chunked"
         cors = self.cors.headers(request.headers.get(b"origin"))
-        fields = header_lines((*_COMMON_HEADERS, *protocol.headers(request), *cors))
+        beats = self._heartbeat if protocol.heartbeat else ()
+        fields = header_lines((*_COMMON_HEADERS, *protocol.headers(request), *beats, *cors))
         head = b"%bDate: %b\r\n%b%b\r\n\r\n" % (_OK, date, fields, framing)
         if only:
             return head

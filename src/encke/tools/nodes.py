@@ -3,15 +3,19 @@
 import asyncio
 import sys
 
-import httpx
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from ..client.answers import decoded, failure
+from ..client.pool import once
+from ..client.posts import result
+from ..client.server import Server
 from ..cluster.options import NatsOptions
 from ..control.state import ClusterNode, ClusterState, cluster_state
 from ..errors import Unreachable
+
+TIMEOUT = 5.0
+"""Seconds that the server may take to answer."""
 
 
 class _State(msgspec.Struct):
@@ -23,19 +27,17 @@ class _State(msgspec.Struct):
 def of_control_port(url: str, api_key: str) -> ClusterState | None:
     """What the node's control port at `url` says; None: it's alone.
 
-    Raises Unreachable, Refused and Unavailable.
+    Raises Unreachable, Interrupted, Refused and Unavailable.
     """
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    server = Server(url, api_key)
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/state", headers=headers, trust_env=False)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        answer = once(server, server.head("GET", "/state"), TIMEOUT)
+    except Unreachable as error:
         raise Unreachable(
             f"No control port answers at {url} ({error}); start the server with `encke serve`, "
             "correct the address, or ask NATS: --nats URL."
         ) from None
-    if not answer.is_success:
-        raise failure(answer, url)
-    return decoded(answer.content, _State, url).cluster
+    return result(answer, _State, server).cluster
 
 
 def of_nats(options: NatsOptions, prefix: str) -> ClusterState:

@@ -4,21 +4,23 @@ import contextlib
 import importlib
 import sys
 from collections.abc import Iterable, Iterator
-from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import typer
 
-from ...errors import EnckeError, Refused
+from ...errors import EnckeError
 from ...flags import taking
 from ...loading import load as load_settings
 from ...settings import Settings, friends_store
 from .options import Generate, Listing, Load, OfServer, OfStore, Stats, Subscription
 
 if TYPE_CHECKING:
+    from ...client.friends import Friends, Kind
     from ...friends.store import Store
-    from .remote import Remote
+
+TIMEOUT = 60.0
+"""Seconds that the server may take to answer."""
 
 app = typer.Typer(
     add_completion=False,
@@ -59,17 +61,15 @@ def remove(asked: Subscription) -> None:
     """End SUBSCRIBER's subscription to PUBLISHER. Exit code 1 if there was none."""
     directions = _directions(asked)
     with _remote(asked) as remote:
-        missing = 0
+        missing = []
         for one, other in directions:
-            try:
-                remote.remove(one, other)
-            except Refused as error:
-                missing += 1
-                if error.status != HTTPStatus.NOT_FOUND or missing == len(directions):
-                    raise
-                print(error.detail)
-            else:
+            if remote.remove(one, other):
                 print(f"{one} is no longer subscribed to {other}")
+                continue
+            missing.append(f"{one} is not subscribed to {other}.")
+            if len(missing) == len(directions):
+                raise EnckeError(missing[-1])
+            print(missing[-1])
 
 
 @app.command("list")
@@ -186,13 +186,14 @@ def _directions(asked: Subscription) -> list[tuple[str, str]]:
     return [(one, other), (other, one)] if asked.mutual else [(one, other)]
 
 
-def _remote(asked: OfServer) -> "Remote":
-    there = importlib.import_module("encke.tools.friends.remote")
-    remote: Remote = there.Remote(asked.control, asked.api_key)
-    return remote
+def _remote(asked: OfServer) -> "Friends":
+    url = asked.control if "://" in asked.control else f"http://{asked.control}"
+    server = importlib.import_module("encke.client.server").Server(url, asked.api_key)
+    friends: Friends = importlib.import_module("encke.client.friends").Friends(server, TIMEOUT)
+    return friends
 
 
-def _print_ids(kind: str, asked: Listing) -> None:
+def _print_ids(kind: "Kind", asked: Listing) -> None:
     id = asked.id
     line = "{}\n"
     if asked.json:  # ids need no escaping
@@ -203,7 +204,8 @@ def _print_ids(kind: str, asked: Listing) -> None:
         if asked.count:
             print(remote.count(kind, id))
         else:
-            _write(line.format(each).encode() for each in remote.ids(kind, id))
+            ids = remote.list(id) if kind == "subscriptions" else remote.subscribers(id)
+            _write(line.format(each).encode() for each in ids)
 
 
 def _settings(asked: OfStore) -> Settings:

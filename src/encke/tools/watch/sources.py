@@ -20,12 +20,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-import httpx
 import msgspec
 import psutil
 
-from ...client.answers import decoded, failure
-from ...errors import BadSettings, EnckeError, Unreachable
+from ...client.pool import once
+from ...client.posts import result
+from ...client.server import Server
+from ...errors import EnckeError, Interrupted, Unreachable
 from .samples import ProcessSample, Reading
 
 LOOKED_AT = 256
@@ -59,35 +60,22 @@ class ControlPort:
         self, url: str, name: str = "encke", api_key: str = "", timeout: float = 5.0
     ) -> None:
         self.name = name
-        self._url = (url if "://" in url else f"http://{url}").rstrip("/")
-        try:
-            valid = httpx.URL(self._url)
-        except httpx.InvalidURL as error:
-            raise BadSettings(f"{url!r} is no address ({error}); it is http://HOST:PORT.") from None
-        if valid.scheme not in ("http", "https") or not valid.host:
-            raise BadSettings(f"{url!r} is no address; it is http://HOST:PORT.")
-        self._client = httpx.Client(
-            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
-            timeout=timeout,
-            limits=httpx.Limits(max_keepalive_connections=0),  # nothing to close in the end
-            trust_env=False,
-            verify=valid.scheme == "https",  # certificates are only read (20 ms) if needed
-        )
+        self._server = Server(url if "://" in url else f"http://{url}", api_key)
+        self._timeout = timeout
 
     def read(self) -> Reading:
         """Raises Unreachable, Refused or Unavailable."""
+        server = self._server
         try:
-            answer = self._client.get(f"{self._url}/state")
-        except httpx.TimeoutException:
-            raise Unreachable(f"{self._url} takes too long to answer.") from None
-        except httpx.HTTPError as error:
+            answer = once(server, server.head("GET", "/state"), self._timeout)
+        except Unreachable as error:
             raise Unreachable(
-                f"No control port answers at {self._url} ({error}); start the server with "
+                f"No control port answers at {server.url} ({error}); start the server with "
                 "`encke serve`, or correct the address."
             ) from None
-        if not answer.is_success:
-            raise failure(answer, self._url)
-        state = decoded(answer.content, _State, self._url)
+        except Interrupted as error:  # nothing was sent that could have arrived
+            raise Unreachable(f"{server.url} takes too long to answer: {error}") from None
+        state = result(answer, _State, server)
         processes = tuple(process.sample() for process in state.processes)
         return Reading(processes, state.connections, state.delivered)
 

@@ -11,8 +11,8 @@ from peer import STREAM, Peer, answer, chunk, run
 from system.node import Node
 
 from encke.client import Client
-from encke.client.listener import FIRST_RETRY, LONGEST_RETRY, READ_AHEAD, backoff
-from encke.errors import Interrupted, Refused, SendError
+from encke.client.feed import FIRST_RETRY, LONGEST_RETRY, backoff
+from encke.errors import FrameError, Interrupted, Refused
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +167,7 @@ def test_a_slow_program_gets_everything() -> None:
     """A program that falls far behind its stream still gets every message, in order."""
 
     async def main() -> None:
-        expected = [str(number) for number in range(5 * READ_AHEAD)]
+        expected = [str(number) for number in range(50_000)]
         events = b"".join(chunk(b"data: %b\n\n" % text.encode()) for text in expected)
         async with Peer(STREAM + events + b"0\r\n\r\n") as peer, Client(peer.url) as client:
             messages = []
@@ -213,7 +213,7 @@ def test_a_friends_message_that_is_none(data: bytes) -> None:
     async def main() -> None:
         events = chunk(b"event: friend\ndata: %b\n\n" % data)
         async with Peer(STREAM + events) as peer, Client(peer.url) as client:
-            with pytest.raises(SendError, match="no Encke"):
+            with pytest.raises(FrameError, match="no Encke"):
                 await anext(client.listen("1"))
 
     run(main())
