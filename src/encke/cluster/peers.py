@@ -90,7 +90,14 @@ class Peers:
             subjects.node + b"*": self._pulse.came,
         }
         self._arrivals = Arrivals(
-            uplink, self._origins, router, self._replies, self.tally, self._kinds, body_limit
+            uplink,
+            self._origins,
+            self._pulse,
+            router,
+            self._replies,
+            self.tally,
+            self._kinds,
+            body_limit,
         )
         reactor.every(TICK, self._tick)
         reactor.every(BEAT, self._beat)

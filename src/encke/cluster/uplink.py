@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 TICK = 0.1
 """Seconds between looks at the clock."""
 
+ASK_AFTER = 0.5
+"""Seconds, at most, without a word from the server after which it's asked whether it lives."""
+
 RESTORED_AT_ONCE = 5000
 """Subjects: some 2 ms of work here, 15 ms in the server."""
 
@@ -174,6 +177,10 @@ class Uplink:
         if self._connection is not None and held != self._held:
             self._held = held
             self._connection.read(not held)
+
+    def unheard(self, now: float) -> float:
+        """Seconds since the server's last word; it's asked for one after ASK_AFTER."""
+        return now - self._heard
 
     @property
     def full(self) -> bool:
@@ -429,7 +436,7 @@ class Uplink:
             case NatsLink.RESTORING | NatsLink.READY:
                 if now - self._heard > silence:
                     self._drop(f"the server has been silent for {silence:g} s")
-                elif now - self._heard > silence / 3 and not self._flushes.pinged:
+                elif now - self._heard > min(silence / 3, ASK_AFTER) and not self._flushes.pinged:
                     self._gather(nats.PING)
                     self._flushes.pinged = True
         self._complaints.tick()
