@@ -215,6 +215,7 @@ def test_together_or_one_by_one(came: list[tuple[bytes, bytes, bytes]]) -> None:
     together, one_by_one = (Router(reactor, options) for _ in range(2))
     for router in (together, one_by_one):
         router.answers_at_once = False
+        router.peers._origins.announced("0123456789ab", 2)
     if messages:
         together.peers.received(messages)
     for message in messages:

@@ -74,11 +74,13 @@ class Peers:
         """Our name among the others, another one at each start."""
         self.tally = MessageTally()
         self.link = uplink = Uplink(reactor, options, self)
-        self._origins = Origins(subjects, node)
+        self._origins = Origins(subjects, node, os.urandom(8).hex())
         self._questions = Questions(timeout, router.answered)
         self.logins = Logins(uplink, subjects, router, patience)
-        self._pulse = Pulse(node, uplink, subjects.node, options, router, self._questions)
-        self._replies = Replies(node, uplink)
+        self._pulse = Pulse(
+            node, uplink, subjects.node, options, router, self._questions, self._origins
+        )
+        self._replies = Replies(node, uplink, subjects)
         self._forwarding = Forwarding(
             uplink, subjects, self._origins, self._questions, self._pulse, self.tally
         )
@@ -173,8 +175,9 @@ class Peers:
         self._arrivals.received(messages)
 
     def _answer_came(self, message: NatsMessage) -> None:
-        number = message.subject.rpartition(b"-")[2]
-        if not number.isdigit() or len(number) > 18:
+        begin = self._origins.reply
+        number = message.subject[len(begin) :]
+        if not message.subject.startswith(begin) or not number.isdigit() or len(number) > 18:
             return
         try:
             answer = nodes.reply(message.payload)

@@ -16,6 +16,7 @@ from ..wire.nodes import Heartbeat
 from .local_router import LocalRouter
 from .members import SILENCE, Members
 from .options import NatsOptions
+from .origins import Origins
 from .questions import Questions
 from .uplink import Uplink
 
@@ -31,6 +32,7 @@ class Pulse:
         options: NatsOptions,
         router: LocalRouter,
         questions: Questions,
+        origins: Origins,
     ) -> None:
         """We're called `node`; heartbeats go to the subject that begins so."""
         self.members = Members()
@@ -40,6 +42,7 @@ class Pulse:
         self._options = options
         self._router = router
         self._questions = questions
+        self._origins = origins
         now = self._ticked = time.monotonic()
         self._behind = False
         self._linked_at = now
@@ -76,6 +79,7 @@ class Pulse:
             name=self._options.name,
             version=self._options.version,
             linked=round(time.monotonic() - self._linked_at, 3),
+            link=self._origins.number,
             leaving=leaving,
         )
 
@@ -88,6 +92,7 @@ class Pulse:
         node, now = heartbeat.node, time.monotonic()
         if self._subject + node.encode() != message.subject or node == self._node:
             return
+        self._origins.announced(node, heartbeat.link)
         if heartbeat.leaving:
             self.members.left(node)
             self._questions.left(node, now)
