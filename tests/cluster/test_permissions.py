@@ -9,7 +9,7 @@ from reactor.turning import run_until
 
 from bench.servers.nats import NatsServer
 from encke.wire import nodes
-from encke.wire.message import Verb
+from encke.wire.message import Status, Verb
 from encke.wire.nats import NatsMessage
 
 from .nats_py import NatsPy
@@ -106,3 +106,64 @@ def test_nodes_answer_at_no_subject_of_their_own(
     one.until_came(1)
     run_until(one.reactor, lambda: len(heard) >= 2)
     assert {nodes.heartbeat(payload).name for payload in heard} == {"test"}
+
+
+# what nodes themselves may not
+
+
+def denying(*subjects: str) -> str:
+    """A configuration in which nobody may publish to `subjects`."""
+    permissions = f'publish: {{ allow: ["encke.>", "_INBOX.>"], deny: {list(subjects)} }}'
+    user = f"user: node, password: n, permissions: {{ {permissions} }}".replace("'", '"')
+    return f"authorization {{ users = [ {{ {user} }} ] }}"
+
+
+@pytest.mark.parametrize(
+    "subject",
+    ["encke.user.*", "encke.publish.*", "encke.ask.user.*", "encke.ask.publish.*", "encke.reply.>",
+     "encke.node.*"],
+)  # fmt: skip
+def test_a_node_that_may_not_publish_is_not_ready(
+    tmp_path: Path, node: Joined, capfd: pytest.CaptureFixture[str], subject: str
+) -> None:
+    """Each kind of what it publishes is tried before it says that it's joined: else it would call
+    forwarded what NATS throws away."""
+    with NatsServer(tmp_path, denying(subject)) as server:
+        router = node(as_user(server, "node:n"), ready=False)
+        run_until(router.reactor, lambda: router.peers.link.tally.failed >= 2)
+        assert router.peers.link.tally.linked == 0
+        assert router.peers.forward(SEND, [b"1"], [b"hi"]) == bytes([Status.UNFORWARDED])
+    logged = capfd.readouterr().err
+    assert "level=error event=nats-unreachable" in logged
+    assert "Permissions Violation for Publish to" in logged
+
+
+def test_a_publish_that_nats_denies_ends_the_link(
+    tmp_path: Path, node: Joined, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What isn't found out at joining: from the violation on nothing is called forwarded, a
+    question has no answer, and the link is made anew."""
+    with NatsServer(tmp_path, denying("encke.user.secret", "encke.ask.user.secret")) as server:
+        router = node(as_user(server, "node:n"))
+        assert router.peers.forward(SEND, [b"secret"], [b"hi"]) is None
+        router.turn()
+        run_until(router.reactor, lambda: router.peers.link.tally.lost == 1)
+        assert router.peers.forward(SEND, [b"1"], [b"hi"]) == bytes([Status.UNFORWARDED])
+        router.until_ready()
+        assert router.peers.ask(SEND, b"secret", b"hi", 1)
+        router.turn()
+        run_until(router.reactor, lambda: router.answers == {1: None})
+    assert "level=error event=nats-lost" in capfd.readouterr().err
+
+
+def test_a_stranger_ends_no_link(guarded: NatsServer, node: Joined, sender: NatsPy) -> None:
+    """Who wants an answer where a node may not publish gets none; the node stays joined, and its
+    probes are nothing to others."""
+    one, other = (node(as_user(guarded, "node:n"), *ids) for ids in ([b"1"], []))
+    sender.do(sender.client.publish("encke.user.1", b"hi", reply="forbidden"))
+    sender.do(sender.client.flush())
+    one.until_came(1)
+    one.turn()
+    other.until_settled()
+    assert one.peers.link.tally.lost == 0
+    assert one.peers.tally.dropped == other.peers.tally.dropped == 0

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from ..errors import BadUserId
 from ..wire.message import Verb
 from ..wire.nats import NatsMessage
-from ..wire.subjects import user_id
+from ..wire.subjects import NOBODY, user_id
 from .complaints import Complaints
 from .local_router import LocalRouter
 from .origins import Origins, Verdict
@@ -118,6 +118,8 @@ class Arrivals:
                 continue
             else:
                 id = _user_of(message.subject)
+                if not id and message.subject.endswith(NOBODY):
+                    continue  # a node has seen whether it may publish there
             reply = message.reply
             if reply in newest:
                 reply = b""

@@ -70,6 +70,7 @@ class Peers:
         Raises BadSettings if a URL or a file is of no use.
         """
         node = os.urandom(6).hex()
+        self._subjects = subjects
         self.node = node
         """Our name among the others, another one at each start."""
         self.tally = MessageTally()
@@ -151,11 +152,21 @@ class Peers:
         self.logins.end_turn(changes)
         self._arrivals.end_turn()
 
-    # what the uplink calls (uplink.UplinkOwner)
+    # what the uplink calls (owner.UplinkOwner)
 
     def interest(self) -> Iterable[bytes]:
         """All subjects to subscribe to, those of all nodes first."""
         return chain(self._kinds, self.logins.interest())
+
+    def probes(self) -> tuple[list[bytes], list[bytes]]:
+        """One of each kind that we publish; nobody takes notice of them."""
+        subjects, node = self._subjects, self.node.encode()
+        where = [*subjects.probes(), self._origins.reply + b"0", subjects.node + node]
+        return where, [b""] * (len(where) - 1) + [b"{}"]
+
+    def owns(self, subject: bytes) -> bool:
+        """Whether it's a subject of the nodes: answers elsewhere are whoever's wish who asks."""
+        return self._subjects.owns(subject)
 
     def linked(self) -> None:
         """We're joined, with all interest."""

@@ -7,8 +7,8 @@
       +--------------------+----- an error, an end, or silence ----------------------+
 
 CONNECTING is the dialer's part. Then the owner is asked for its whole interest, which is sent
-in slices, each once the server has processed the one before; after the last one the link is
-READY, and the owner is told.
+in slices, each once the server has processed the one before; after the last one the owner's probes
+show that it may publish; then the link is READY, and the owner is told.
 
 Invariants:
 - Nothing is dropped in silence: what isn't taken is refused (`publish` raises, `subscribe`
@@ -19,12 +19,11 @@ Invariants:
 """
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol, cast
-
-import msgspec
+from typing import TYPE_CHECKING, cast
 
 from .. import log
 from ..errors import FrameError
@@ -38,6 +37,7 @@ from .dialer import Accepted, Dialer, Failed
 from .errors import MessageTooLarge, NotLinked, UplinkError, UplinkFull
 from .flushes import Flushes
 from .options import NatsOptions
+from .owner import UplinkOwner, UplinkTally
 from .retries import Retries
 from .servers import Pool, parse
 
@@ -61,37 +61,7 @@ ABOUT_MESSAGES = ("Permissions Violation for Publish", "Invalid Publish Subject"
 """How complaints of messages begin; whoever asks us for an answer at a subject that is not
 allowed causes them. All others leave in doubt who is subscribed to."""
 
-
-class UplinkOwner(Protocol):
-    """Whom an uplink serves."""
-
-    def interest(self) -> Iterable[bytes]:
-        """All subjects to subscribe to, asked for on each new connection.
-
-        From this call on `subscribe` and `unsubscribe` are taken, and the subjects are
-        drawn bit by bit, turns later. So a subject that was unsubscribed from meanwhile
-        must not come any more; one that was subscribed to since may come, or not.
-        """
-
-    def linked(self) -> None:
-        """The link is READY: all interest is in place at the server."""
-
-    def received(self, messages: list[NatsMessage]) -> None:
-        """Messages, in order."""
-
-    def lost(self, reason: str) -> None:
-        """The link that was READY is lost; it will be made anew."""
-
-
-class UplinkTally(msgspec.Struct):
-    """What happened so far."""
-
-    linked: int = 0
-    lost: int = 0
-    failed: int = 0
-    """Attempts that came to nothing."""
-    complaints: int = 0
-    """-ERR lines on a link."""
+_denied = re.compile(r'Permissions Violation for Publish to "(.*)"').match
 
 
 class Uplink:
@@ -287,14 +257,23 @@ class Uplink:
         if self.state is not NatsLink.RESTORING:
             return  # lost meanwhile
         if not processed:
-            self._complaints.forget()  # since it's in the reason
-            self._drop(f"the server refused a subscription: {self._complaint}", refused=True)
+            self._refuse("the server refused a subscription")
             return
         subjects = list(islice(self._interest, RESTORED_AT_ONCE))
         if subjects:
             self._restored += len(subjects)
             self._gather(nats.subscribe(subjects))
             self.flush(self._restore)
+            return
+        self._gather(nats.publish(*self._owner.probes()))
+        self.flush(self._tried)
+
+    def _tried(self, processed: bool) -> None:
+        """The server has processed the probes, and has taken them all, or not."""
+        if self.state is not NatsLink.RESTORING:
+            return  # lost meanwhile
+        if not processed:
+            self._refuse("the server refused what a node publishes")
             return
         log.info(
             "nats-ready",
@@ -324,14 +303,14 @@ class Uplink:
         connection = self._connection
         messages: list[NatsMessage] = []
         for event in events:
+            if self._connection is not connection:
+                return  # lost, or closed by the owner
             if isinstance(event, NatsMessage):
                 messages.append(event)
                 continue
             if messages:
                 self._owner.received(messages)
                 messages = []
-            if self._connection is not connection:
-                return  # lost, or closed by the owner
             match event:
                 case Pong():
                     self._pong()
@@ -359,13 +338,22 @@ class Uplink:
 
     def _complain(self, text: str) -> None:
         """-ERR: the server may end the connection after it, or not."""
-        if not text.startswith(ABOUT_MESSAGES):
+        denied = _denied(text)
+        ours = denied is not None and self._owner.owns(denied[1].encode())
+        if ours or not text.startswith(ABOUT_MESSAGES):
             self._flushes.complained()
         self._complaint = self._last_words = text
         self.tally.complaints += 1
         self._complaints.add(server=self.server, error=text)
+        if ours and self.state is NatsLink.READY:
+            self._refuse("the server refused a message")
 
     # losing a connection
+
+    def _refuse(self, what: str) -> None:
+        """The server won't have something of ours."""
+        self._complaints.forget()  # since it's in the reason
+        self._drop(f"{what}: {self._complaint}", refused=True)
 
     def _ended(self, reason: str) -> None:
         if self._last_words:

@@ -35,6 +35,9 @@ DEFAULT_PREFIX = "encke"
 MAX_PREFIX = 128
 """Longest prefix, in characters: a subject stays far below nats-server's 4,096 bytes a line."""
 
+NOBODY = b".,"
+"""Ends the subjects to which nodes publish to see whether they may: no user has this token."""
+
 _is_prefix = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*").fullmatch
 
 
@@ -102,6 +105,11 @@ class Subjects:
         """The subjects of publications of `ids`."""
         prefix = self._publication
         return [prefix + id.replace(b".", b",") for id in ids]
+
+    def probes(self) -> list[bytes]:
+        """A subject of each kind for messages, and nobody's."""
+        kinds = self._user, self._publication, self.to_send, self.to_publish
+        return [kind[:-1] + NOBODY for kind in kinds]
 
     def owns(self, subject: bytes) -> bool:
         """Whether it's a subject of this system."""
