@@ -124,9 +124,7 @@ class Arrivals:
             if reply in newest:
                 reply = b""
             elif reply:
-                verdict = self._origins.judge(reply)
-                if verdict is Verdict.LATE:
-                    self._drop(LATE, 1)
+                verdict = self._judge(reply)
                 if verdict >= Verdict.LATE:
                     continue
                 if verdict is Verdict.TAKE:
@@ -144,6 +142,12 @@ class Arrivals:
             ids.append(id)
             payloads.append(payload)
         self._take(verb, ids, payloads)
+
+    def _judge(self, reply: bytes) -> Verdict:
+        verdict = self._origins.judge(reply)
+        if verdict is Verdict.LATE:
+            self._drop(LATE, 1)
+        return verdict
 
     def _take(self, verb: Verb, ids: list[bytes], messages: list[bytes]) -> None:
         if not ids:
