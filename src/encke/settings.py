@@ -119,15 +119,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = ""
     nats_ca: Annotated[
         str,
-        _described("File with the certificates that NATS servers' are checked against (TLS)."),
+        _described(
+            "File with the certificates that NATS servers' are checked against; with it TLS is "
+            "insisted on."
+        ),
     ] = ""
     nats_certificate: Annotated[
-        str, _described("File with this node's certificate and key, for NATS servers that ask.")
+        str,
+        _described("File with this node's certificate and key, for NATS servers that ask (TLS)."),
     ] = ""
     nats_silence: Annotated[
         Silence,
         _described(
-            "Time after which a NATS server that answers nothing (PING) is taken for dead, seconds: "
+            "Time after which a NATS server that answers no PING is taken for dead, seconds: "
             "what was handed on to it meanwhile is lost if it is."
         ),
     ] = 2.0

@@ -1,6 +1,7 @@
 """TLS to a NATS server, with certificates of a test's own authority."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -103,6 +104,21 @@ def test_tls_is_insisted_on(
     member = join(f"tls://{shared.address}", ready=False)
     run_until(reactor, lambda: member.link.tally.failed == 1)
     assert "the server speaks no TLS" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["tls_ca", "tls_certificate"])
+def test_files_for_tls_insist_on_it(
+    authority: Authority, shared: NatsServer, join: Join, reactor: Reactor,
+    capfd: pytest.CaptureFixture[str], option: str,
+) -> None:  # fmt: skip
+    """Who names an authority, or a certificate of theirs, wants TLS whatever the URL begins with:
+    no login is shown to a server without."""
+    file = authority.file if option == "tls_ca" else authority.certificate("encke.example.org")
+    files: dict[str, Any] = {option: file}
+    member = join(f"nats://ada:secret@{shared.address}", ready=False, **files)
+    run_until(reactor, lambda: member.link.tally.failed + member.link.tally.linked > 0)
+    assert "the server speaks no TLS" in capfd.readouterr().err
+    assert member.events == []
 
 
 def test_a_client_with_a_certificate(authority: Authority, join: Join, reactor: Reactor) -> None:

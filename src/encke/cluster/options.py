@@ -31,3 +31,9 @@ class NatsOptions(msgspec.Struct, frozen=True, kw_only=True):
     buffer: int = 8 * 1024 * 1024
     """Bytes that may wait for NATS to take them; then publishing is refused. A second's worth
     of 100,000 messages."""
+
+    @property
+    def tls(self) -> bool:
+        """Whether TLS is insisted on, whatever the URLs begin with: who names a file for it wants
+        it, and who stands in between could say that it isn't needed, and see the password."""
+        return bool(self.tls_ca or self.tls_certificate)

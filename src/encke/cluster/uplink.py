@@ -69,13 +69,13 @@ class Uplink:
 
     def __init__(self, reactor: Reactor, options: NatsOptions, owner: UplinkOwner) -> None:
         """Raises BadSettings if a URL or a file is of no use."""
-        servers = parse(options.servers)
+        servers = parse(options.servers, tls=options.tls)
         self._reactor = reactor
         self._options = options
         self._owner = owner
         self._pool = Pool(servers)
         self._tls_context: Context | None = None
-        if options.tls_ca or options.tls_certificate or any(server.tls for server in servers):
+        if any(server.tls for server in servers):
             from . import tls
 
             self._tls_context = tls.context(options)
