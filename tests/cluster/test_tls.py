@@ -1,7 +1,6 @@
 """TLS to a NATS server, with certificates of a test's own authority."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trustme
@@ -114,8 +113,11 @@ def test_files_for_tls_insist_on_it(
     """Who names an authority, or a certificate of theirs, wants TLS whatever the URL begins with:
     no login is shown to a server without."""
     file = authority.file if option == "tls_ca" else authority.certificate("encke.example.org")
-    files: dict[str, Any] = {option: file}
-    member = join(f"nats://ada:secret@{shared.address}", ready=False, **files)
+    url = f"nats://ada:secret@{shared.address}"
+    if option == "tls_ca":
+        member = join(url, ready=False, tls_ca=file)
+    else:
+        member = join(url, ready=False, tls_certificate=file)
     run_until(reactor, lambda: member.link.tally.failed + member.link.tally.linked > 0)
     assert "the server speaks no TLS" in capfd.readouterr().err
     assert member.events == []
