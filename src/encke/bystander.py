@@ -106,7 +106,7 @@ async def connected(options: NatsOptions) -> AsyncIterator[Client]:
     Raises BadSettings, and Unreachable if there is none.
     """
     reasons = []
-    for server in parse(options.servers):
+    for server in parse(options.servers, tls=options.tls):
         try:
             client = await connect(options, [server], for_ever=False)
         except Unreachable as error:
@@ -128,7 +128,7 @@ async def connect(options: NatsOptions, servers: list[Server], *, for_ever: bool
     """
     jwt, seed = read(options.credentials) if options.credentials else (None, None)
     context = None
-    if options.tls_ca or options.tls_certificate or any(server.tls for server in servers):
+    if any(server.tls for server in servers):
         from .cluster.tls import context as make
 
         context = make(options)

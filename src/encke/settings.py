@@ -22,6 +22,7 @@ Bytes = Annotated[int, Meta(ge=1024, le=1 << 30)]
 MessageBytes = Annotated[int, Meta(ge=1024, le=MAX_MESSAGE)]
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 Timeout = Annotated[float, Meta(gt=0, le=86_400)]
+Silence = Annotated[float, Meta(ge=1, le=60)]
 
 
 def _described(description: str) -> Meta:
@@ -120,11 +121,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = ""
     nats_ca: Annotated[
         str,
-        _described("File with the certificates that NATS servers' are checked against (TLS)."),
+        _described(
+            "File with the certificates that NATS servers' are checked against; with it TLS is "
+            "insisted on."
+        ),
     ] = ""
     nats_certificate: Annotated[
-        str, _described("File with this node's certificate and key, for NATS servers that ask.")
+        str,
+        _described("File with this node's certificate and key, for NATS servers that ask (TLS)."),
     ] = ""
+    nats_silence: Annotated[
+        Silence,
+        _described(
+            "Time after which a NATS server that answers no PING is taken for dead, seconds: "
+            "what was handed on to it meanwhile is lost if it is."
+        ),
+    ] = 2.0
     nats_prefix: Annotated[
         str,
         _described("What the subjects in NATS begin with: systems that share a NATS differ in it."),

@@ -19,7 +19,7 @@ from .fleet import NODES, Fleet, Shape, choose
 STORM = 150
 """Clients that log in while NATS is away."""
 
-SILENCE = 6.0
+SILENCE = 2.0
 """Seconds after which a node takes a NATS server that says nothing for dead."""
 
 
@@ -69,7 +69,7 @@ def restart_nats(scene: Scene) -> str:
 def stop_nats(scene: Scene) -> str:
     """A NATS server hangs (SIGSTOP): mostly for less than what nodes take for its death."""
     long = scene.dice.random() < 0.25
-    seconds = scene.dice.uniform(*(SILENCE + 0.5, SILENCE + 3) if long else (0.1, 2.5))
+    seconds = scene.dice.uniform(*(SILENCE + 0.5, SILENCE + 3) if long else (0.1, 1.5))
     with scene.server().stopped():
         scene.last(seconds)
     return f"for {seconds:.1f} s"

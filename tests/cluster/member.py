@@ -34,6 +34,12 @@ class Member:
         self.events.append("interest")
         return (subject for subject in list(self.subjects) if subject in self.subjects)
 
+    def probes(self) -> tuple[list[bytes], list[bytes]]:
+        return [], []
+
+    def owns(self, subject: bytes) -> bool:
+        return False
+
     def linked(self) -> None:
         self.events.append("linked")
 

@@ -140,8 +140,9 @@ class Joined:
         name: str = "test",
         timeout: float = 5.0,
         patience: float = 5.0,
+        silence: float = OPTIONS.silence,
     ) -> Router:
-        options = replace(OPTIONS, servers=url, name=name)
+        options = replace(OPTIONS, servers=url, name=name, silence=silence)
         router = Router(self._reactor, options, *ids, timeout=timeout, patience=patience)
         self.routers.append(router)
         if ready:

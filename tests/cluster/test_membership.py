@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from nats.aio.msg import Msg
 from reactor.turning import run_until
 from system.node import until
@@ -22,8 +23,9 @@ from encke.scoreboard import NatsLink
 from encke.wire import nodes
 from encke.wire.message import Verb
 
+from .member import OPTIONS
 from .nats_py import NatsPy
-from .router import Joined, ticks
+from .router import Joined, Router, ticks
 
 SEND, PUBLISH = Verb.SEND, Verb.PUBLISH
 
@@ -46,14 +48,15 @@ def test_all_nodes_are_asked(shared: NatsServer, node: Joined) -> None:
 
 
 def test_who_is_alone_knows_the_answer(shared: NatsServer, node: Joined) -> None:
-    """Once a node must have heard of others if there were any, the answer is there at once."""
+    """Once a node must have heard of others if there were any, the answer is there as soon as
+    NATS has taken the question."""
     alone = node(shared.url)
     assert alone.peers.ask(SEND, b"1", b"hi", 1)
     assert alone.answers == {}
     alone.until_settled()
     assert alone.answers == {1: 0}
     assert alone.peers.ask(SEND, b"1", b"hi", 2)
-    assert alone.answers == {1: 0, 2: 0}
+    run_until(alone.reactor, lambda: alone.answers == {1: 0, 2: 0})
 
 
 def test_who_has_just_joined_asks_everyone(shared: NatsServer, node: Joined) -> None:
@@ -181,6 +184,68 @@ def test_answers_while_interest_is_restored(
         assert held == [1]
 
 
+# what isn't known is not said
+
+
+def test_a_server_that_hangs_answers_no_question(tmp_path: Path, node: Joined) -> None:
+    """Who is alone knows how many got a message only once NATS has taken it."""
+    with NatsServer(tmp_path) as server:
+        asking = node(server.url, silence=60.0)
+        asking.until_settled()
+        with server.stopped():
+            assert asking.peers.ask(SEND, b"1", b"hi", 1)
+            ticks(asking.reactor, 0.5)
+            assert asking.answers == {}
+        run_until(asking.reactor, lambda: asking.answers == {1: 0})
+
+
+def test_nobody_is_silent_while_nats_is(
+    tmp_path: Path, node: Joined, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """A server that hangs for longer than the silence of nodes: the others are still asked, and
+    who asks isn't told less than gets there afterwards."""
+    monkeypatch.setattr("encke.cluster.members.SILENCE", 1.2)
+    monkeypatch.setattr(pulse, "SILENCE", 1.2)
+    with NatsServer(tmp_path) as server:
+        asking, other = node(server.url, silence=60.0), node(server.url, b"1", silence=60.0)
+        asking.until_settled()
+        with server.stopped():
+            ticks(asking.reactor, 2.0)  # it is what is tested: nothing comes for so long
+            assert len(asking.peers.members) == 1
+            assert asking.peers.ask(SEND, b"1", b"hi", 1)
+            ticks(asking.reactor, 0.5)
+            assert asking.answers == {}
+        run_until(asking.reactor, lambda: 1 in asking.answers)
+        assert asking.answers[1] in (None, len(other.came))
+    assert "node-lost" not in capfd.readouterr().err
+
+
+def test_who_was_stopped_takes_no_question_of_then(shared: NatsServer, node: Joined) -> None:
+    """Who asked meanwhile has been told a number without it: what it delivered now would make that
+    a lie. What isn't a question is delivered, and so is what's asked once it's back."""
+    asking = node(shared.url)
+    stopped = Router(Reactor(), replace(OPTIONS, servers=shared.url, silence=60.0), b"1")
+    try:
+        stopped.until_ready()
+        asking.until_knows(1)
+        asking.until_knows(0)  # since only one of the two loops turns
+        assert asking.peers.ask(SEND, b"1", b"asked", 1)
+        run_until(asking.reactor, lambda: asking.answers == {1: 0})
+        assert asking.peers.forward(SEND, [b"1"], [b"sent"]) is None
+        asking.turn()
+        assert stopped.until_came(1) == [(SEND, b"1", b"sent")]
+        assert stopped.peers.tally.dropped == 1
+        run_until(stopped.reactor, lambda: not stopped.peers._pulse.behind(time.monotonic()))
+        asking.until_knows(1)
+        assert asking.peers.ask(SEND, b"1", b"again", 2)
+        asking.turn()
+        assert stopped.until_came(2)[1] == (SEND, b"1", b"again")
+        run_until(asking.reactor, lambda: asking.answers == {1: 0, 2: 1})
+    finally:
+        stopped.peers.close()
+
+
 # who is there
 
 
@@ -299,7 +364,7 @@ def test_a_node_that_is_killed(
     assert asking.answers == {1: None}
     assert "event=node-lost" in capfd.readouterr().err
     assert asking.peers.ask(SEND, b"1", b"hi", 2)
-    assert asking.answers[2] == 0
+    run_until(asking.reactor, lambda: asking.answers.get(2) == 0)
 
 
 def test_a_node_that_is_stopped_comes_back(shared: NatsServer, node: Joined) -> None:

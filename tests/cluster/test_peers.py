@@ -1,7 +1,9 @@
 """Nodes joined by a real NATS server: what is handed on, and what comes."""
 
+import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +14,9 @@ from reactor.turning import run_until
 
 from bench.servers.nats import NatsServer
 from encke.cluster import arrivals, complaints, forwarding
+from encke.cluster.joining import options
 from encke.reactor.loop import Reactor
+from encke.settings import Settings
 from encke.wire import nodes
 from encke.wire.message import Status, Verb
 from encke.wire.nats import NatsMessage
@@ -93,6 +97,27 @@ def test_while_nats_takes_nothing_messages_are_kept(tmp_path: Path, node: Joined
         assert outcomes[0] is None
         assert outcomes[-1] == bytes([Status.UNFORWARDED])
         assert sender.peers.tally.unforwarded == sum(outcome is not None for outcome in outcomes)
+
+
+def test_a_server_that_hangs_is_found_out_by_default(tmp_path: Path, node: Joined) -> None:
+    """Within about two seconds (--nats-silence) nothing is handed on to it any more; what was
+    before that is what may be lost."""
+    with NatsServer(tmp_path) as server:
+        silence = options(msgspec.convert({"nats": server.url}, Settings)).silence
+        sender = node(server.url, silence=silence)
+        with server.stopped():
+            began = time.monotonic()
+            handed_on = began
+
+            def unforwarded() -> bool:
+                nonlocal handed_on
+                if sender.peers.forward(SEND, [b"1"], [b"hi"]) is not None:
+                    return True
+                handed_on = time.monotonic()
+                return False
+
+            run_until(sender.reactor, unforwarded)
+            assert handed_on - began < 2.0 + 1.0
 
 
 # what any NATS client does
@@ -215,6 +240,7 @@ def test_together_or_one_by_one(came: list[tuple[bytes, bytes, bytes]]) -> None:
     together, one_by_one = (Router(reactor, options) for _ in range(2))
     for router in (together, one_by_one):
         router.answers_at_once = False
+        router.peers._origins.announced("0123456789ab", 2)
     if messages:
         together.peers.received(messages)
     for message in messages:

@@ -20,6 +20,7 @@ class Asked:
     def __init__(self, nodes: set[str], asked: float, until: float) -> None:
         self.owing = set(nodes)
         self.done: set[str] = set()
+        self.processed = False
         self.count = 0
         self.asked = asked
         self.until = until
@@ -30,9 +31,9 @@ NUMBER = st.integers(0, 6)
 
 
 class Machine(RuleBasedStateMachine):
-    """A question is concluded once: with the sum of the answers, as soon as all have answered
-    who were there and have neither left nor joined later; with None if one of them is lost, says
-    that it doesn't know, or takes too long."""
+    """A question is concluded once: with the sum of the answers, as soon as NATS has it and all
+    have answered who were there and have neither left nor joined later; with None if one of them
+    is lost, says that it doesn't know, or takes too long, or if NATS has complained."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,6 +58,15 @@ class Machine(RuleBasedStateMachine):
         self.model[number] = Asked(self.here, self.now, until)
         self.questions.ask(100 + number, self.here, self.now, until)
 
+    @rule(number=NUMBER, done=st.sampled_from([True, True, True, False]))
+    def process(self, number: int, done: bool) -> None:
+        self.questions.processed(number, done, self.now)
+        if number in self.model:
+            if done:
+                self.model[number].processed = True
+            else:
+                self.end(number, None)
+
     @rule(number=NUMBER, node=ANYBODY, delivered=st.integers(0, 3))
     def answer(self, number: int, node: str, delivered: int) -> None:
         self.questions.answer(number, Reply(node, delivered), self.now)
@@ -78,7 +88,8 @@ class Machine(RuleBasedStateMachine):
             self.here.add(node)
             self.questions.joined(node, self.now - age)
             for it in self.model.values():
-                if it.until > self.now and self.now - age < it.asked and node not in it.done:
+                early = it.until > self.now and self.now - age < it.asked
+                if (early or not it.processed) and node not in it.done:
                     it.owing.add(node)
 
     @rule(node=st.sampled_from(NODES))
@@ -113,7 +124,7 @@ class Machine(RuleBasedStateMachine):
 
     def complete(self) -> None:
         for number, it in list(self.model.items()):
-            if not it.owing and it.until <= self.now:
+            if it.processed and not it.owing and it.until <= self.now:
                 self.end(number, it.count)
 
     @invariant()

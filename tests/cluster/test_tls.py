@@ -105,6 +105,24 @@ def test_tls_is_insisted_on(
     assert "the server speaks no TLS" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["tls_ca", "tls_certificate"])
+def test_files_for_tls_insist_on_it(
+    authority: Authority, shared: NatsServer, join: Join, reactor: Reactor,
+    capfd: pytest.CaptureFixture[str], option: str,
+) -> None:  # fmt: skip
+    """Who names an authority, or a certificate of theirs, wants TLS whatever the URL begins with:
+    no login is shown to a server without."""
+    file = authority.file if option == "tls_ca" else authority.certificate("encke.example.org")
+    url = f"nats://ada:secret@{shared.address}"
+    if option == "tls_ca":
+        member = join(url, ready=False, tls_ca=file)
+    else:
+        member = join(url, ready=False, tls_certificate=file)
+    run_until(reactor, lambda: member.link.tally.failed + member.link.tally.linked > 0)
+    assert "the server speaks no TLS" in capfd.readouterr().err
+    assert member.events == []
+
+
 def test_a_client_with_a_certificate(authority: Authority, join: Join, reactor: Reactor) -> None:
     """A server that verifies its clients gets ours; without one there is no link."""
     with authority.server(more=f'ca_file: "{authority.file}", verify: true') as server:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import psutil
 import psycopg
 import pytest
+from reactor.turning import run_until
 from system.node import until
 
 from bench.servers.postgres import Postgres, missing
@@ -12,6 +13,7 @@ from encke.errors import StoreError
 from encke.friends.directories import open_directory
 from encke.friends.directory import Lookup
 from encke.friends.opening import open_store
+from encke.friends.postgres.directory import PostgresDirectory
 from encke.friends.store import Page, Store
 from encke.reactor.loop import Reactor
 
@@ -115,3 +117,19 @@ def test_no_url() -> None:
     """What is no URL of PostgreSQL's is refused in a sentence."""
     with pytest.raises(StoreError, match="postgresql://"):
         open_store("postgresql://[", "")
+
+
+def test_an_attempt_that_comes_to_nothing_is_no_success(
+    own: Postgres, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A database that may not be read is tried later and later, and complained of once."""
+    open_store(own.url, "").close()
+    with psycopg.connect(own.url, autocommit=True) as owner:
+        owner.execute("CREATE ROLE poor LOGIN PASSWORD 'poor'")
+        owner.execute("GRANT SELECT ON encke_schema TO poor")
+    reactor = Reactor()
+    directory = PostgresDirectory(reactor, own.url.replace("encke:secret@", "poor:poor@"))
+    assert ask(reactor, directory, Lookup(b"ada", None, 10)) is None
+    run_until(reactor, lambda: directory._failures >= 4)
+    directory.close()
+    assert capfd.readouterr().err.count("friends-unavailable") == 1

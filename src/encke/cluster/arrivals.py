@@ -4,19 +4,23 @@ Invariants:
 - What can't be taken is counted, logged, and whoever wants an answer gets one.
 - What waits is bounded, by what the router hasn't expanded (MAX_REMOTE). Before that nothing is
   read from NATS any more (HOLD_REMOTE).
+- Who asked while this node was taken for lost was told a number without it, so it doesn't deliver
+  that (`Pulse.behind`).
 - The messages of one node come in the order in which they were handed on, each once, and never
   back to it: what a NATS server hands out late isn't taken (`origins`).
 """
 
+import time
 from collections.abc import Callable, Mapping
 
 from ..errors import BadUserId
 from ..wire.message import Verb
 from ..wire.nats import NatsMessage
-from ..wire.subjects import user_id
+from ..wire.subjects import NOBODY, user_id
 from .complaints import Complaints
 from .local_router import LocalRouter
 from .origins import Origins, Verdict
+from .pulse import Pulse
 from .replies import Replies
 from .tally import MessageTally
 from .uplink import Uplink
@@ -33,6 +37,7 @@ OVERLOADED = "This node can't keep up: the message was dropped."
 TOO_LARGE = "The message is larger than this node takes (--body-limit)."
 NOT_UTF8 = "The message is not UTF-8."
 NO_ID = "The subject's last token is no user's."
+STOPPED = "This node was stopped, or cut off: it can't tell whether the answer was waited for."
 LATE = "It comes late, by a link that its node has lost since."
 
 Kinds = Mapping[bytes, Verb | Callable[[NatsMessage], None]]
@@ -47,6 +52,7 @@ class Arrivals:
         self,
         uplink: Uplink,
         origins: Origins,
+        pulse: Pulse,
         router: LocalRouter,
         replies: Replies,
         tally: MessageTally,
@@ -56,6 +62,7 @@ class Arrivals:
         """`body_limit` is the largest message, in bytes, that is taken."""
         self._uplink = uplink
         self._origins = origins
+        self._pulse = pulse
         self._router = router
         self._replies = replies
         self._tally = tally
@@ -111,13 +118,13 @@ class Arrivals:
                 continue
             else:
                 id = _user_of(message.subject)
+                if not id and message.subject.endswith(NOBODY):
+                    continue  # a node has seen whether it may publish there
             reply = message.reply
             if reply in newest:
                 reply = b""
             elif reply:
-                verdict = self._origins.judge(reply)
-                if verdict is Verdict.LATE:
-                    self._drop(LATE, 1)
+                verdict = self._judge(reply)
                 if verdict >= Verdict.LATE:
                     continue
                 if verdict is Verdict.TAKE:
@@ -136,6 +143,12 @@ class Arrivals:
             payloads.append(payload)
         self._take(verb, ids, payloads)
 
+    def _judge(self, reply: bytes) -> Verdict:
+        verdict = self._origins.judge(reply)
+        if verdict is Verdict.LATE:
+            self._drop(LATE, 1)
+        return verdict
+
     def _take(self, verb: Verb, ids: list[bytes], messages: list[bytes]) -> None:
         if not ids:
             return
@@ -151,6 +164,8 @@ class Arrivals:
         """A message whose sender wants an answer, or that is to be refused."""
         if not refusal and self._router.remote_bytes > MAX_REMOTE:
             refusal = OVERLOADED
+        if not refusal and self._pulse.behind(time.monotonic()):
+            refusal = STOPPED
         if refusal:
             self._drop(refusal, 1)
             if reply:

@@ -80,13 +80,15 @@ class Forwarding:
         try:
             if questions.full:
                 raise UplinkError
-            reply = self._origins.reply + b"%d" % questions.next
+            number = questions.next
+            reply = self._origins.reply + b"%d" % number
             self._uplink.publish((begin + token(id),), (message,), reply)
         except UplinkError:
             self._tally.unforwarded += 1
             return False
         self._tally.forwarded += 1
         questions.ask(ticket, pulse.members.nodes, time.monotonic(), pulse.settled_at)
+        self._uplink.flush(lambda done: questions.processed(number, done, time.monotonic()))
         return True
 
     @property

@@ -36,6 +36,7 @@ def options(settings: Settings) -> NatsOptions:
         credentials=settings.nats_credentials,
         tls_ca=settings.nats_ca,
         tls_certificate=settings.nats_certificate,
+        silence=settings.nats_silence,
         name=settings.node_name or os.uname().nodename,
         version=VERSION,
     )

@@ -62,7 +62,7 @@ class Logins:
                 self._flush(come, new)
 
     def interest(self) -> Iterator[bytes]:
-        """The subjects of all who are here; see uplink.UplinkOwner."""
+        """The subjects of all who are here; see owner.UplinkOwner."""
         self._refused.clear()
         user, is_here = self._subjects.user, self._router.is_here
         return (user(id) for id in self._router.interest() if is_here(id))

@@ -19,10 +19,10 @@ class NatsOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Our name in the server's list of connections."""
     version: str = ""
     """Ours, in the same list."""
-    silence: float = 6.0
+    silence: float = 2.0
     """Seconds after which a server that says nothing is taken for dead; it's asked (PING)
-    after a third of that. A link that is dead unnoticed loses messages, so not the minutes
-    that NATS clients take. Less than 1 s is less than what the clock here can tell."""
+    after a third of that, or sooner. A link that is dead unnoticed loses messages, so not the
+    minutes that NATS clients take. Less than 1 s is less than what the clock here can tell."""
     connect_timeout: float = 5.0
     """Seconds for one address, from name to PONG."""
     retry_limit: float = 10.0
@@ -31,3 +31,9 @@ class NatsOptions(msgspec.Struct, frozen=True, kw_only=True):
     buffer: int = 8 * 1024 * 1024
     """Bytes that may wait for NATS to take them; then publishing is refused. A second's worth
     of 100,000 messages."""
+
+    @property
+    def tls(self) -> bool:
+        """Whether TLS is insisted on, whatever the URLs begin with: who names a file for it wants
+        it, and who stands in between could say that it isn't needed, and see the password."""
+        return bool(self.tls_ca or self.tls_certificate)

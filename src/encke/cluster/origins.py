@@ -6,7 +6,12 @@ messages out: behind newer ones, and even to the node that they are from, by its
 node says with every message which of its links carries it, counted from 1, in place of a reply
 subject (`Subjects.link`), or in it if it wants answers.
 
-Once something has come by a node's newer link, what still comes by an older one is late.
+Which link is the newest one each node announces where only nodes may publish, with its
+heartbeats, the first of which precedes all else on a link. What comes by an older one is late. A
+message's own word is no announcement: whoever may send could call any number, and all that the
+node itself sends would be late. Nor may they answer for others: where answers come to has a
+secret in it.
+
 Whoever else publishes says nothing of the kind, and is taken as it comes.
 
 Pure.
@@ -25,7 +30,7 @@ class Verdict(IntEnum):
     """What a reply subject says."""
 
     TAKE = 0
-    """A node's newest link; no answer is wanted."""
+    """No link that we know to be lost; no answer is wanted."""
     ANSWER = 1
     """An answer is wanted there."""
     LATE = 2
@@ -35,27 +40,32 @@ class Verdict(IntEnum):
 
 
 class Origins:
-    """The newest link of each node that something came from, and our own."""
+    """The newest link of each node, as far as they were announced, and our own."""
 
-    def __init__(self, subjects: Subjects, node: str) -> None:
+    def __init__(self, subjects: Subjects, node: str, secret: str) -> None:
+        """We're called `node`; `secret` is 16 hexadecimal digits that only nodes see."""
         self.newest: dict[bytes, bytes] = {}
         """What messages by a node's newest link say, and that node."""
         self._node = node.encode()
+        self._secret = secret.encode()
         self._subjects = subjects
         self._links: dict[bytes, int] = {}
-        self._number = 0
+        self.number = 0
+        """Of our link."""
         kinds = re.escape(subjects.link), re.escape(subjects.reply)
         self._said = re.compile(
-            rb"(?:%b([0-9a-f]{12})\.(\d{1,9})|%b([0-9a-f]{12})\.(\d{1,9})-\d{1,18})" % kinds
+            rb"(?:%b([0-9a-f]{12})\.(\d{1,9})|%b([0-9a-f]{12})\.(\d{1,9})-[0-9a-f]{16}-\d{1,18})"
+            % kinds
         ).fullmatch
         self.linked()
 
     def linked(self) -> None:
         """We have another link."""
-        self._number += 1
-        self.ours = b"%b%b.%d" % (self._subjects.link, self._node, self._number)
+        self.number += 1
+        self.ours = self._by(self._node, self.number)
         """What our messages say."""
-        self.reply = b"%b%b.%d-" % (self._subjects.reply, self._node, self._number)
+        begin = self._subjects.reply, self._node, self.number, self._secret
+        self.reply = b"%b%b.%d-%b-" % begin
         """Begins where we want answers; a number follows."""
 
     def judge(self, reply: bytes) -> Verdict:
@@ -66,14 +76,16 @@ class Origins:
         node, number = said[1] or said[3], int(said[2] or said[4])
         if node == self._node:
             return Verdict.OURS
-        newest = self._links.get(node, 0)
-        if number < newest:
+        if number < self._links.get(node, 0):
             return Verdict.LATE
-        if number > newest:
-            self._now_newest(node, newest, number)
         return Verdict.ANSWER if said[3] else Verdict.TAKE
 
-    def _now_newest(self, node: bytes, before: int, number: int) -> None:
+    def announced(self, name: str, number: int) -> None:
+        """A node has said, where only nodes can, by which of its links it says so."""
+        node = name.encode()
+        before = self._links.get(node, 0)
+        if number <= before:
+            return
         self.newest.pop(self._by(node, before), None)
         if not before and len(self._links) >= MAX_NODES:
             oldest = next(iter(self._links))

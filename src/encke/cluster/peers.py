@@ -70,15 +70,18 @@ class Peers:
         Raises BadSettings if a URL or a file is of no use.
         """
         node = os.urandom(6).hex()
+        self._subjects = subjects
         self.node = node
         """Our name among the others, another one at each start."""
         self.tally = MessageTally()
         self.link = uplink = Uplink(reactor, options, self)
-        self._origins = Origins(subjects, node)
+        self._origins = Origins(subjects, node, os.urandom(8).hex())
         self._questions = Questions(timeout, router.answered)
         self.logins = Logins(uplink, subjects, router, patience)
-        self._pulse = Pulse(node, uplink, subjects.node, options, router, self._questions)
-        self._replies = Replies(node, uplink)
+        self._pulse = Pulse(
+            node, uplink, subjects.node, options, router, self._questions, self._origins
+        )
+        self._replies = Replies(node, uplink, subjects)
         self._forwarding = Forwarding(
             uplink, subjects, self._origins, self._questions, self._pulse, self.tally
         )
@@ -90,7 +93,14 @@ class Peers:
             subjects.node + b"*": self._pulse.came,
         }
         self._arrivals = Arrivals(
-            uplink, self._origins, router, self._replies, self.tally, self._kinds, body_limit
+            uplink,
+            self._origins,
+            self._pulse,
+            router,
+            self._replies,
+            self.tally,
+            self._kinds,
+            body_limit,
         )
         reactor.every(TICK, self._tick)
         reactor.every(BEAT, self._beat)
@@ -142,11 +152,21 @@ class Peers:
         self.logins.end_turn(changes)
         self._arrivals.end_turn()
 
-    # what the uplink calls (uplink.UplinkOwner)
+    # what the uplink calls (owner.UplinkOwner)
 
     def interest(self) -> Iterable[bytes]:
         """All subjects to subscribe to, those of all nodes first."""
         return chain(self._kinds, self.logins.interest())
+
+    def probes(self) -> tuple[list[bytes], list[bytes]]:
+        """One of each kind that we publish; nobody takes notice of them."""
+        subjects, node = self._subjects, self.node.encode()
+        where = [*subjects.probes(), self._origins.reply + b"0", subjects.node + node]
+        return where, [b""] * (len(where) - 1) + [b"{}"]
+
+    def owns(self, subject: bytes) -> bool:
+        """Whether it's a subject of the nodes: answers elsewhere are whoever's wish who asks."""
+        return self._subjects.owns(subject)
 
     def linked(self) -> None:
         """We're joined, with all interest."""
@@ -166,8 +186,9 @@ class Peers:
         self._arrivals.received(messages)
 
     def _answer_came(self, message: NatsMessage) -> None:
-        number = message.subject.rpartition(b"-")[2]
-        if not number.isdigit() or len(number) > 18:
+        begin = self._origins.reply
+        number = message.subject[len(begin) :]
+        if not message.subject.startswith(begin) or not number.isdigit() or len(number) > 18:
             return
         try:
             answer = nodes.reply(message.payload)

@@ -1,7 +1,9 @@
 """Who lives: each node says every second that it does, and hears it of the others.
 
-Invariants: who is silent is lost, unless it's we who couldn't hear. A question waits for every
-node that is there, and for as long as we can't have heard of all (`settled_at`).
+Invariants: who is silent is lost, unless it's we who couldn't hear: while we didn't run, didn't
+read, or NATS itself said nothing. A question waits for every node that is there, and for as long
+as we can't have heard of all (`settled_at`). Who may have been called lost meanwhile is `behind`,
+until NATS has passed on that it lives.
 """
 
 import time
@@ -14,6 +16,7 @@ from ..wire.nodes import Heartbeat
 from .local_router import LocalRouter
 from .members import SILENCE, Members
 from .options import NatsOptions
+from .origins import Origins
 from .questions import Questions
 from .uplink import Uplink
 
@@ -29,6 +32,7 @@ class Pulse:
         options: NatsOptions,
         router: LocalRouter,
         questions: Questions,
+        origins: Origins,
     ) -> None:
         """We're called `node`; heartbeats go to the subject that begins so."""
         self.members = Members()
@@ -38,7 +42,9 @@ class Pulse:
         self._options = options
         self._router = router
         self._questions = questions
+        self._origins = origins
         now = self._ticked = time.monotonic()
+        self._behind = False
         self._linked_at = now
         self.settled_at = now
         """From when on whoever is there has been heard of."""
@@ -46,6 +52,7 @@ class Pulse:
     def linked(self) -> None:
         """We hear, and are heard."""
         now = self._linked_at = time.monotonic()
+        self._behind = False
         self.settled_at = now + SILENCE
         self.members.forgive(now)
 
@@ -72,6 +79,7 @@ class Pulse:
             name=self._options.name,
             version=self._options.version,
             linked=round(time.monotonic() - self._linked_at, 3),
+            link=self._origins.number,
             leaving=leaving,
         )
 
@@ -84,6 +92,7 @@ class Pulse:
         node, now = heartbeat.node, time.monotonic()
         if self._subject + node.encode() != message.subject or node == self._node:
             return
+        self._origins.announced(node, heartbeat.link)
         if heartbeat.leaving:
             self.members.left(node)
             self._questions.left(node, now)
@@ -92,11 +101,21 @@ class Pulse:
 
     def tick(self, now: float) -> None:
         """See who has fallen silent."""
-        if now - self._ticked > SILENCE / 2:  # it's we who were stopped
-            self.members.forgive(now)
+        stopped = now - self._ticked > SILENCE / 2
         self._ticked = now
-        if self._uplink.held:  # nor do we hear of anyone
+        unheard = self._uplink.unheard(now) > SILENCE / 2
+        if stopped or unheard or self._uplink.held:  # it's we who couldn't hear
             self.members.forgive(now)
+        if (stopped or unheard) and not self._behind:  # nor could they hear us
+            self.beat()
+            self._behind = self._uplink.flush(self._caught_up)
         if self._uplink.state is NatsLink.READY:
             for node in self.members.silent(now):
                 self._questions.lost(node)
+
+    def behind(self, now: float) -> bool:
+        """Whether what comes may be of a time when the others had to take us for lost."""
+        return self._behind or now - self._ticked > SILENCE / 2
+
+    def _caught_up(self, _processed: bool) -> None:
+        self._behind = False

@@ -1,8 +1,8 @@
 """Messages that all nodes are to answer: how many connections got each of them.
 
-A question is answered in full once every node has answered that was there when it was asked:
-each of them once, or it has left on purpose. If one of them is lost, or time is up, nobody
-can say how many connections got it.
+A question is answered in full once NATS has taken it, and every node has answered that was there
+by then: each of them once, or it has left on purpose. If one of them is lost, or time is up,
+nobody can say how many connections got it.
 
 Who has just joined doesn't know yet who is there. What it asks meanwhile is not complete
 before it must have heard of everyone (`until`), and waits for those who were there.
@@ -28,6 +28,8 @@ class _Question(msgspec.Struct, gc=False):
     waits: set[str]
     """Nodes that are to answer."""
     answered: set[str]
+    processed: bool = False
+    """Whether NATS has it: whoever was there before has been heard of."""
     count: int = 0
 
 
@@ -65,6 +67,18 @@ class Questions:
             self._early[self._next] = question
         self._look(self._next, question, now)
 
+    def processed(self, number: int, done: bool, now: float) -> None:
+        """NATS has processed question `number`; or not, or it has complained: nobody knows which
+        nodes got it."""
+        question = self._open.get(number)
+        if question is None:
+            return
+        if not done:
+            self._close(number, None)
+            return
+        question.processed = True
+        self._look(number, question, now)
+
     def answer(self, number: int, answer: Reply, now: float) -> None:
         """A node answers question `number`."""
         question = self._open.get(number)
@@ -80,8 +94,9 @@ class Questions:
 
     def joined(self, node: str, since: float) -> None:
         """A node is heard of that has been there since then."""
-        for question in self._early.values():
-            if since < question.asked and node not in question.answered:
+        for number, question in self._open.items():
+            early = number in self._early and since < question.asked
+            if (early or not question.processed) and node not in question.answered:
                 question.waits.add(node)
 
     def left(self, node: str, now: float) -> None:
@@ -117,7 +132,7 @@ class Questions:
             self._close(number, None)
 
     def _look(self, number: int, question: _Question, now: float) -> None:
-        if not question.waits and question.until <= now:
+        if question.processed and not question.waits and question.until <= now:
             self._close(number, question.count)
 
     def _close(self, number: int, count: int | None) -> None:

@@ -2,12 +2,14 @@
 
 Invariant: whoever is to be told is told once: when the router knows, or at once if the message
 isn't taken. While the uplink is being restored answers wait, at most MAX_HELD; without
-a link they are lost, and who asked finds out by time.
+a link they are lost, and who asked finds out by time. Nothing is said at a subject of the
+nodes but where they want answers: who may not publish there can't have a node do so.
 """
 
 from ..scoreboard import NatsLink
 from ..wire import nodes
 from ..wire.nodes import Reply
+from ..wire.subjects import Subjects
 from .uplink import Uplink
 
 MAX_HELD = 10_000
@@ -19,9 +21,10 @@ UNKNOWN = "This node can't say who is subscribed now."
 class Replies:
     """Those of one node."""
 
-    def __init__(self, node: str, uplink: Uplink) -> None:
+    def __init__(self, node: str, uplink: Uplink, subjects: Subjects) -> None:
         """We're called `node`."""
         self._node = node
+        self._subjects = subjects
         self._uplink = uplink
         self._tickets: dict[int, bytes] = {}  # -> the subject of the answer
         self._next_ticket = 0
@@ -54,6 +57,9 @@ class Replies:
         self._held.clear()
 
     def _say(self, subject: bytes, answer: Reply) -> None:
+        ours = self._subjects.owns(subject)
+        if ours and not subject.startswith(self._subjects.reply):
+            return
         payload = nodes.encode(answer)
         if self._uplink.state is not NatsLink.RESTORING:
             self._uplink.offer(subject, payload)

@@ -39,18 +39,19 @@ class Server(msgspec.Struct, frozen=True):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def parse(urls: str) -> list[Server]:
-    """The servers of `urls`, with commas between them.
+def parse(urls: str, *, tls: bool = False) -> list[Server]:
+    """The servers of `urls`, with commas between them; `tls` is insisted on at all of them, or at
+    those of tls://.
 
     Raises BadSettings for what is no URL of NATS; the message has no secrets in it.
     """
-    servers = [_server(url.strip()) for url in urls.split(",") if url.strip()]
+    servers = [_server(url.strip(), tls) for url in urls.split(",") if url.strip()]
     if not servers:
         raise BadSettings("No NATS server is named; write nats://HOST:4222.")
     return servers
 
 
-def _server(url: str) -> Server:
+def _server(url: str, tls: bool) -> Server:
     match = _url(url)
     without_secrets = re.sub(r"(://|^).*@", r"\1...@", url)
     if match is None or not 0 < int(match["port"] or DEFAULT_PORT) <= 65_535:
@@ -64,7 +65,7 @@ def _server(url: str) -> Server:
     return Server(
         host=match["host"].strip("[]"),
         port=int(match["port"] or DEFAULT_PORT),
-        tls=scheme == "tls",
+        tls=tls or scheme == "tls",
         user=_decoded(user) if password is not None else "",
         password=_decoded(password or ""),
         token=_decoded(user or "") if password is None else "",

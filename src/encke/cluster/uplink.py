@@ -7,8 +7,8 @@
       +--------------------+----- an error, an end, or silence ----------------------+
 
 CONNECTING is the dialer's part. Then the owner is asked for its whole interest, which is sent
-in slices, each once the server has processed the one before; after the last one the link is
-READY, and the owner is told.
+in slices, each once the server has processed the one before; after the last one the owner's probes
+show that it may publish; then the link is READY, and the owner is told.
 
 Invariants:
 - Nothing is dropped in silence: what isn't taken is refused (`publish` raises, `subscribe`
@@ -19,12 +19,11 @@ Invariants:
 """
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol, cast
-
-import msgspec
+from typing import TYPE_CHECKING, cast
 
 from .. import log
 from ..errors import FrameError
@@ -38,6 +37,7 @@ from .dialer import Accepted, Dialer, Failed
 from .errors import MessageTooLarge, NotLinked, UplinkError, UplinkFull
 from .flushes import Flushes
 from .options import NatsOptions
+from .owner import UplinkOwner, UplinkTally
 from .retries import Retries
 from .servers import Pool, parse
 
@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 
 TICK = 0.1
 """Seconds between looks at the clock."""
+
+ASK_AFTER = 0.5
+"""Seconds, at most, without a word from the server after which it's asked whether it lives."""
 
 RESTORED_AT_ONCE = 5000
 """Subjects: some 2 ms of work here, 15 ms in the server."""
@@ -58,37 +61,7 @@ ABOUT_MESSAGES = ("Permissions Violation for Publish", "Invalid Publish Subject"
 """How complaints of messages begin; whoever asks us for an answer at a subject that is not
 allowed causes them. All others leave in doubt who is subscribed to."""
 
-
-class UplinkOwner(Protocol):
-    """Whom an uplink serves."""
-
-    def interest(self) -> Iterable[bytes]:
-        """All subjects to subscribe to, asked for on each new connection.
-
-        From this call on `subscribe` and `unsubscribe` are taken, and the subjects are
-        drawn bit by bit, turns later. So a subject that was unsubscribed from meanwhile
-        must not come any more; one that was subscribed to since may come, or not.
-        """
-
-    def linked(self) -> None:
-        """The link is READY: all interest is in place at the server."""
-
-    def received(self, messages: list[NatsMessage]) -> None:
-        """Messages, in order."""
-
-    def lost(self, reason: str) -> None:
-        """The link that was READY is lost; it will be made anew."""
-
-
-class UplinkTally(msgspec.Struct):
-    """What happened so far."""
-
-    linked: int = 0
-    lost: int = 0
-    failed: int = 0
-    """Attempts that came to nothing."""
-    complaints: int = 0
-    """-ERR lines on a link."""
+_denied = re.compile(r'Permissions Violation for Publish to "(.*)"').match
 
 
 class Uplink:
@@ -96,13 +69,13 @@ class Uplink:
 
     def __init__(self, reactor: Reactor, options: NatsOptions, owner: UplinkOwner) -> None:
         """Raises BadSettings if a URL or a file is of no use."""
-        servers = parse(options.servers)
+        servers = parse(options.servers, tls=options.tls)
         self._reactor = reactor
         self._options = options
         self._owner = owner
         self._pool = Pool(servers)
         self._tls_context: Context | None = None
-        if options.tls_ca or options.tls_certificate or any(server.tls for server in servers):
+        if any(server.tls for server in servers):
             from . import tls
 
             self._tls_context = tls.context(options)
@@ -174,6 +147,10 @@ class Uplink:
         if self._connection is not None and held != self._held:
             self._held = held
             self._connection.read(not held)
+
+    def unheard(self, now: float) -> float:
+        """Seconds since the server's last word; it's asked for one after ASK_AFTER."""
+        return now - self._heard
 
     @property
     def full(self) -> bool:
@@ -280,14 +257,23 @@ class Uplink:
         if self.state is not NatsLink.RESTORING:
             return  # lost meanwhile
         if not processed:
-            self._complaints.forget()  # since it's in the reason
-            self._drop(f"the server refused a subscription: {self._complaint}", refused=True)
+            self._refuse("the server refused a subscription")
             return
         subjects = list(islice(self._interest, RESTORED_AT_ONCE))
         if subjects:
             self._restored += len(subjects)
             self._gather(nats.subscribe(subjects))
             self.flush(self._restore)
+            return
+        self._gather(nats.publish(*self._owner.probes()))
+        self.flush(self._tried)
+
+    def _tried(self, processed: bool) -> None:
+        """The server has processed the probes, and has taken them all, or not."""
+        if self.state is not NatsLink.RESTORING:
+            return  # lost meanwhile
+        if not processed:
+            self._refuse("the server refused what a node publishes")
             return
         log.info(
             "nats-ready",
@@ -317,14 +303,14 @@ class Uplink:
         connection = self._connection
         messages: list[NatsMessage] = []
         for event in events:
+            if self._connection is not connection:
+                return  # lost, or closed by the owner
             if isinstance(event, NatsMessage):
                 messages.append(event)
                 continue
             if messages:
                 self._owner.received(messages)
                 messages = []
-            if self._connection is not connection:
-                return  # lost, or closed by the owner
             match event:
                 case Pong():
                     self._pong()
@@ -352,13 +338,22 @@ class Uplink:
 
     def _complain(self, text: str) -> None:
         """-ERR: the server may end the connection after it, or not."""
-        if not text.startswith(ABOUT_MESSAGES):
+        denied = _denied(text)
+        ours = denied is not None and self._owner.owns(denied[1].encode())
+        if ours or not text.startswith(ABOUT_MESSAGES):
             self._flushes.complained()
         self._complaint = self._last_words = text
         self.tally.complaints += 1
         self._complaints.add(server=self.server, error=text)
+        if ours and self.state is NatsLink.READY:
+            self._refuse("the server refused a message")
 
     # losing a connection
+
+    def _refuse(self, what: str) -> None:
+        """The server won't have something of ours."""
+        self._complaints.forget()  # since it's in the reason
+        self._drop(f"{what}: {self._complaint}", refused=True)
 
     def _ended(self, reason: str) -> None:
         if self._last_words:
@@ -429,7 +424,7 @@ class Uplink:
             case NatsLink.RESTORING | NatsLink.READY:
                 if now - self._heard > silence:
                     self._drop(f"the server has been silent for {silence:g} s")
-                elif now - self._heard > silence / 3 and not self._flushes.pinged:
+                elif now - self._heard > min(silence / 3, ASK_AFTER) and not self._flushes.pinged:
                     self._gather(nats.PING)
                     self._flushes.pinged = True
         self._complaints.tick()

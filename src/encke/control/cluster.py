@@ -1,10 +1,8 @@
 """The cluster, as the node's own router hears of it: asked every second over its socket.
 
 The link is nameless: it isn't a gateway's, for no Hello is said on it. Nobody ever waits for
-the router. What it has said last is kept with the moment at which each node was heard of, on
-the machine's monotonic clock, which is the same in all processes: so a node of which nothing
-was heard for SILENCE isn't shown, whether it's the node, NATS, the router or its link that
-is silent.
+the router. Who lives is the router's to say, which knows whether it's a node that is silent, or
+NATS. What it has said last is shown until nothing was heard of itself for SILENCE.
 
 Invariants: one question is under way at most. Imported only in a cluster.
 """
@@ -32,7 +30,7 @@ class _Node(msgspec.Struct):
 
     said: Heartbeat
     at: float
-    """When, on the monotonic clock."""
+    """When, on the monotonic clock, which is the same in all processes."""
     messages_rate: float = 0.0
     delivered_rate: float = 0.0
 
@@ -47,13 +45,14 @@ class Cluster:
         self._channel: Channel | None = None
         self._asked = False
         self._nodes: dict[str, _Node] = {}
+        self._answered = 0.0  # when the router did
         reactor.every(ASK_SECONDS, self._ask)
         self._ask()
 
     def state(self) -> ClusterState:
         """Who lives now."""
-        now = time.monotonic()
-        living = [node for node in self._nodes.values() if now - node.at <= SILENCE]
+        silent = time.monotonic() - self._answered > SILENCE
+        living = [] if silent else list(self._nodes.values())
         living.sort(key=lambda it: (it.said.name, it.said.node))
         return cluster_state(living, f"{self._router[Field.NODE]:012x}")
 
@@ -87,6 +86,7 @@ class Cluster:
                 self._heard(frame)
 
     def _heard(self, seen: SeenNodes) -> None:
+        self._answered = time.monotonic()
         before, self._nodes = self._nodes, {}
         for at, raw in zip(seen.times, seen.heartbeats, strict=True):
             try:

@@ -3,7 +3,7 @@
 At its subject P.node.NODE (see encke.wire.subjects), every second::
 
     {"node": "4be1c02f9a77", "name": "web-1", "version": "0.2.0", "linked": 86400.1,
-     "users": 120, "connections": 131, "messages": 5123, "delivered": 4711}
+     "link": 1, "users": 120, "connections": 131, "messages": 5123, "delivered": 4711}
 
 and a last one with "leaving": true. NODE is another one whenever a node's router is
 started. At the reply subject of a message, from every node that got it::
@@ -51,6 +51,8 @@ class Heartbeat(Figures, frozen=True, kw_only=True):
     version: Name = ""
     linked: Annotated[float, Meta(ge=0)] = 0.0
     """Seconds since it has been joined to NATS without a break."""
+    link: Annotated[int, Meta(ge=0, lt=10**9)] = 0
+    """Number of the link by which it says so: what comes by one before is late."""
     leaving: bool = False
     """It's the last one: the node goes, on purpose."""
 

@@ -7,10 +7,11 @@ with a comma for every dot::
     P.publish.TOKEN       a message to everyone subscribed to a user, and to that user
     P.ask.user.TOKEN      as the first two, but every node answers at the reply subject
     P.ask.publish.TOKEN   how many connections got it: see encke.wire.nodes
-    P.reply.NODE.LINK-NUMBER   where a node gets such answers
+    P.reply.NODE.LINK-SECRET-NUMBER   where a node gets such answers
     P.link.NODE.LINK      stands where the reply subject of a node's messages would: it
                           says which of its links (by number) carried them. Nobody listens there
-    P.node.NODE           what a node says of itself every second: see encke.wire.nodes
+    P.node.NODE           what a node says of itself every second: see encke.wire.nodes. Only
+                          nodes may publish there
 
     user id               subject of messages to this user
     123                   encke.user.123
@@ -34,6 +35,9 @@ DEFAULT_PREFIX = "encke"
 MAX_PREFIX = 128
 """Longest prefix, in characters: a subject stays far below nats-server's 4,096 bytes a line."""
 
+NOBODY = b".,"
+"""Ends the subjects to which nodes publish to see whether they may: no user has this token."""
+
 _is_prefix = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*").fullmatch
 
 
@@ -54,6 +58,7 @@ class Subjects:
     """The subjects of one system: several with different prefixes can share a NATS."""
 
     __slots__ = (
+        "_begin",
         "_publication",
         "_user",
         "link",
@@ -73,6 +78,7 @@ class Subjects:
             )
         self.prefix = prefix
         begin = prefix.encode()
+        self._begin = begin + b"."
         self._user = b"%b.user." % begin
         self._publication = b"%b.publish." % begin
         self.to_send = b"%b.ask.user." % begin
@@ -99,6 +105,15 @@ class Subjects:
         """The subjects of publications of `ids`."""
         prefix = self._publication
         return [prefix + id.replace(b".", b",") for id in ids]
+
+    def probes(self) -> list[bytes]:
+        """A subject of each kind for messages, and nobody's."""
+        kinds = self._user, self._publication, self.to_send, self.to_publish
+        return [kind[:-1] + NOBODY for kind in kinds]
+
+    def owns(self, subject: bytes) -> bool:
+        """Whether it's a subject of this system."""
+        return subject.startswith(self._begin)
 
     @property
     def all_publications(self) -> bytes:

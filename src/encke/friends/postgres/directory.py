@@ -13,8 +13,10 @@ each: the subscribers, commas between them, which no id has.
       +---------------------------------+----------- an error, or TIMEOUT ----------------+
 
 CHECKING asks which schema is there. As long as there's none, which is EMPTY, nobody is
-subscribed to anyone. While it's being connected for the first time the question waits; once
-that has failed, questions are answered at once with None until a later attempt succeeds.
+subscribed to anyone. PREPARING ends with a question about nobody (PROVING), since only an answer
+shows that the tables may be read; with that the attempt has succeeded. While it's being connected
+for the first time a question waits; once that has failed, questions are answered at once with
+None until a later attempt succeeds.
 """
 
 import contextlib
@@ -72,6 +74,7 @@ class _State(enum.Enum):
     CHECKING = enum.auto()
     EMPTY = enum.auto()
     PREPARING = enum.auto()
+    PROVING = enum.auto()
     IDLE = enum.auto()
     ASKED = enum.auto()
 
@@ -217,7 +220,12 @@ class PostgresDirectory:
         elif self._state is _State.CHECKING:
             self._checked(int(result.get_value(0, 0) or 0))
         elif self._state is _State.PREPARING:
+            self._enter(_State.PROVING)
+            self._connected.send_query_prepared(_NAME, [b"{}"] * 3)
+            self._flush()
+        elif self._state is _State.PROVING:
             log.info("friends-connected", where=self._where)
+            self._failures = 0
             self._enter(_State.IDLE)
             if self._question is not None:
                 self._send_question()
@@ -226,7 +234,6 @@ class PostgresDirectory:
             self._answer(result)
 
     def _checked(self, version: int) -> None:
-        self._failures = 0
         if version > VERSION:
             self._lost(str(too_new(self._where, version)))
         elif version == VERSION:
@@ -234,6 +241,7 @@ class PostgresDirectory:
             self._connected.send_prepare(_NAME, _STATEMENT)
             self._flush()
         else:  # the store that makes the schema has yet to be opened
+            self._failures = 0
             self._enter(_State.EMPTY)
             if self._question is not None:
                 (lookups, done), self._question = self._question, None
