@@ -217,8 +217,8 @@ def test_hostile(tmp_path: Path) -> None:
     assert isinstance(kinds, list)
     assert [kind["kind"] for kind in kinds] == ["bulk", "unread"]
     for kind in kinds:
-        assert [phase["messages"] > 0 for phase in kind["phases"]] == [True] * 3
-        assert all(phase["answers"]["p99"] > 0 for phase in kind["phases"])
+        assert [phase["messages"] > 0 for phase in kind["rounds"][0]["phases"]] == [True] * 3
+        assert all(phase["answers"]["p99"] > 0 for phase in kind["rounds"][0]["phases"])
         assert kind["closed"] == 0
         assert 0 < kind["node"][0] <= kind["node"][1]
         assert kind["outcome"]["sent"] > 0

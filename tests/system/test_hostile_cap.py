@@ -60,7 +60,7 @@ def test_who_comes_to_a_full_node(gateways: str) -> None:
 
 def test_it_is_said() -> None:
     """In /state and /health, which doesn't send senders away; by metrics; once in the log."""
-    with full("--gateways", "2") as node, Crowd(node.address) as crowd:
+    with full("--gateways", "1") as node, Crowd(node.address) as crowd:
         assert b"encke_full 0.0\n" in node.get("/metrics")[1]
         fill(node, crowd)
         code, body = node.get("/health")
