@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from test_cli import encke_
 
+import encke.friends
 from encke.errors import StoreError
 from encke.extras import EXTRAS
 from encke.friends.directories import open_directory
@@ -100,6 +101,8 @@ def test_hostile_a_driver_that_is_broken(tmp_path: Path) -> None:
 def test_hostile_a_driver_that_went_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """Uninstalled beneath a running server, the driver is a store that can't be used: a router
     answers 503, and lives."""
+    if (package := getattr(encke.friends, "postgres", None)) is not None:
+        monkeypatch.setattr(encke.friends, "postgres", package)  # put back afterwards
     for name in list(sys.modules):
         if name.startswith(("psycopg", "encke.friends.postgres")):
             monkeypatch.delitem(sys.modules, name)

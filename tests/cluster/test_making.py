@@ -63,7 +63,7 @@ def test_a_server_that_goes_wrong(
     reactor: Reactor, join: Join, line: bytes | None, reason: str
 ) -> None:
     """A link that can't be trusted any more is lost, and made anew."""
-    with Scripted(reactor, INFO, PONG, line, None) as server:
+    with Scripted(reactor, INFO, PONG, PONG, line, None) as server:
         member = join(server.url)
         member.link.flush(lambda _: None)
         run_until(reactor, lambda: len(member.events) > 2 or server.heard[-1] == b"PING\r\n")
@@ -76,7 +76,7 @@ def test_a_server_that_goes_wrong(
 
 def test_a_server_that_pings(reactor: Reactor, join: Join) -> None:
     """Its PING is answered, while the connection is being made and afterwards."""
-    with Scripted(reactor, INFO, b"PING\r\n", PONG + b"PING\r\n") as server:
+    with Scripted(reactor, INFO, b"PING\r\n", PONG + b"PING\r\n", PONG) as server:
         join(server.url)
         run_until(reactor, lambda: b"".join(server.heard).count(PONG) == 2)
 
@@ -85,7 +85,7 @@ def test_the_greeting_and_messages_at_once(reactor: Reactor, join: Join) -> None
     """What comes behind the PONG in the same piece belongs to the link already."""
     message = b"MSG encke.user.1 1 2\r\nhi\r\n"
     changed = INFO.replace(b"1000", b"500")
-    with Scripted(reactor, INFO, PONG + message + changed) as server:
+    with Scripted(reactor, INFO, PONG, PONG + message + changed) as server:
         member = join(server.url)
         assert member.until_received(1) == [b"hi"]
         assert member.link.max_payload == 500
