@@ -119,6 +119,26 @@ def test_who_sleeps_longest_goes_first(server: Server) -> None:
     assert sum(it.ended for it in asleep) == RESERVE // 4
 
 
+def test_who_sends_stays_however_many_come(server: Server) -> None:
+    """Also within a tick. Who dribbles a request hasn't sent anything, and makes room."""
+    fill(server)
+    sender, dribbler = server.connect(), server.connect()
+    head = post(b"/send/1", b"x")
+    for number in range(3 * RESERVE):
+        newcomer = server.connect()
+        newcomer.say(get(b"/"))
+        if number % 8 == 0:
+            sender.say(head)
+            server.router.answer()
+            sender.take_all()
+            if number < len(head):
+                dribbler.say(head[number : number + 1])
+    dribbler.take_all()
+    assert [it.status for it in sender.answers] == [200] * (3 * RESERVE // 8)
+    assert not sender.ended
+    assert dribbler.ended
+
+
 def test_the_reserve_is_for_who_has_something_to_say(server: Server) -> None:
     """Once it's used up too, who says nothing makes room for who does; streams never do."""
     streams = fill(server)

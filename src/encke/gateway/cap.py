@@ -7,8 +7,8 @@ reserve of RESERVE descriptors is used, so that nobody stands at the door withou
 - Who asks for a stream gets one as long as there are fewer than the capacity; else is told to come
   back later (`refusals.FULL`), and goes.
 - Once the reserve is used up too, each newcomer takes the place of another that is no stream and
-  of no use at the moment: of those who came into the reserve, who has done nothing for longest; if
-  all of them are busy, of all others, in the order of `_GIVE_WAY`.
+  of no use at the moment: of those who came into the reserve, who hasn't finished a request for
+  longest; if all of them are busy, of all others, in the order of `_GIVE_WAY`.
 
 So there are never more streams than the capacity, and never more connections than that and the
 reserve; and to keep senders out one must come again and again, faster than they.
@@ -16,7 +16,7 @@ reserve; and to keep senders out one must come again and again, faster than they
 Pure, but for `close`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 from .columns import Columns
 from .life import BODY, FREE, HEAD, IDLE, LINGERING, LOGGING_IN, NEW, STREAM, WAITING
@@ -28,6 +28,9 @@ _GIVE_WAY = (IDLE, LINGERING, NEW, HEAD, BODY)
 """Who goes first: who is between two requests, or has been answered; who hasn't said anything yet,
 or nothing whole."""
 
+_NO_USE = (NEW, HEAD, BODY, LINGERING)
+"""Who has said nothing whole, or won't say any more."""
+
 _LOOKS = 32
 """So many in the same state are looked at; the one that has been in it for longest goes."""
 
@@ -36,28 +39,26 @@ class Cap:
     """The cap of one gateway."""
 
     __slots__ = (
-        "_capacity", "_close", "_columns", "_full", "_guests", "_hand", "_patience", "limit",
+        "_capacity", "_close", "_columns", "_full", "_hand", "guests", "limit",
     )  # fmt: skip
 
     def __init__(
         self,
         columns: Columns,
-        patience: Sequence[int],
         capacity: int,
         full: Callable[[], bool],
         close: Callable[[int], None],
     ) -> None:
-        """`patience` in ticks, by state; `capacity` in connections; `full` says whether no gateway
-        of the node has room; `close` closes the connection of a row."""
+        """`capacity` in connections; `full` says whether no gateway of the node has room; `close`
+        closes the connection of a row."""
         self._columns = columns
-        self._patience = patience
         self._capacity = capacity
         self._full = full
         self._close = close
         self._hand = 0
-        self._guests: dict[int, int] = {}
-        """Who came into the reserve, and their deadline when that was looked at, in that order. It
-        moves when they do something. Some may be gone, until the next tick."""
+        self.guests: dict[int, None] = {}
+        """Who came into the reserve; who hasn't finished a request for longest is first. Some may
+        be gone, until the next tick."""
         self.limit = capacity
         """Connections that are accepted before others have to go."""
 
@@ -66,8 +67,8 @@ class Cap:
         connections."""
         spare = RESERVE if open >= self._capacity and self._full() else 0
         self.limit = self._capacity + spare
-        for fd in [fd for fd in self._guests if not spare or not self._is_guest(fd)]:
-            del self._guests[fd]
+        for fd in [fd for fd in self.guests if not spare or not self._is_guest(fd)]:
+            del self.guests[fd]
 
     def takes(self, open: int) -> bool:
         """Whether another may come to `open` connections."""
@@ -82,8 +83,17 @@ class Cap:
             return
         if open > self.limit and (fd := self._gives_way(newcomer)) >= 0:
             self._close(fd)
-        self._guests.pop(newcomer, None)  # its descriptor's last owner
-        self._guests[newcomer] = self._columns.deadline[newcomer]
+        self.guests.pop(newcomer, None)  # its descriptor's last owner
+        self.guests[newcomer] = None
+
+    def served(self, ready: Iterable[tuple[int, int]]) -> None:
+        """These connections, with their events, had their turn: of the guests, who finished a
+        request, and stays, is the last to go."""
+        guests, states = self.guests, self._columns.state
+        for fd, _ in ready:
+            if fd in guests and states[fd] not in _NO_USE:
+                del guests[fd]
+                guests[fd] = None
 
     def admits(self, open: int, streams: int) -> bool:
         """Whether one of the `open` connections may become a stream, where there are `streams`."""
@@ -105,21 +115,9 @@ class Cap:
         return FREE < self._columns.state[fd] < STREAM
 
     def _guest(self) -> int:
-        """The guest who goes: of those who are of no use, who has done nothing for longest, in
-        ticks; of several, who hasn't since they were last asked this. -1: there's none."""
-        guests, states, deadlines = self._guests, self._columns.state, self._columns.deadline
-        found, longest = -1, (0, False)
-        for fd, since in list(guests.items()):
-            if (state := states[fd]) in _GIVE_WAY:
-                deadline = deadlines[fd]
-                moved = deadline != since
-                if moved:
-                    del guests[fd]
-                    guests[fd] = deadline
-                at = deadline - self._patience[state], moved
-                if found < 0 or at < longest:
-                    found, longest = fd, at
-        return found
+        """The guest who goes: of those who are of no use, the first. -1: there's none."""
+        states = self._columns.state
+        return next((fd for fd in self.guests if states[fd] in _GIVE_WAY), -1)
 
     def _longest(self, state: int, but: int) -> int:
         """Of some others who are in `state`, who has been for longest; -1: there is none. The next

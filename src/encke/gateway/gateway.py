@@ -85,13 +85,7 @@ class Gateway:
         self._poller = self._connections.poller
         self._streams = Streams(self._connections)
         self._desk = Desk(self._connections, self._streams)
-        self._cap = Cap(
-            self._connections.columns,
-            self._connections.patience,
-            capacity,
-            full,
-            self._connections.close,
-        )
+        self._cap = Cap(self._connections.columns, capacity, full, self._connections.close)
         self._requests = Requests(self._connections, self._streams, self._desk, self._cap)
         self._heavy = Heavy(
             reactor,
@@ -183,6 +177,8 @@ class Gateway:
                     connections.close(fd)  # reading would tell, but nobody reads
                 elif state:
                     self._requests.readable(fd, size)
+        if self._cap.guests:
+            self._cap.served(ready)
 
     # the listener
 
