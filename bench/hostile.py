@@ -64,7 +64,7 @@ class Options(options.Options, frozen=True, kw_only=True):
     streams: options.Streams = 1_000
     senders: Annotated[int, Meta(ge=1, description="Ordinary senders.")] = 20
     rate: options.Rate = 1_000.0
-    seconds: Annotated[float, Meta(ge=0.1, description="Length of a phase.")] = 10.0
+    seconds: Annotated[float, Meta(ge=0.1, description="Length of a phase.")] = 30.0
     rounds: Annotated[int, Meta(ge=1, description="How often each kind comes.")] = 3
     gateways: Annotated[int, Meta(ge=1, description="Gateways of the server.")] = 2
     judge: Annotated[bool, Meta(description="Hold latency and memory against the budgets.")] = True

@@ -120,14 +120,15 @@ def test_who_sleeps_longest_goes_first(server: Server) -> None:
 
 
 def test_who_sends_stays_however_many_come(server: Server) -> None:
-    """Also within a tick. Who dribbles a request hasn't sent anything, and makes room."""
+    """Who dribbles a request hasn't sent anything, and makes room."""
     fill(server)
     sender, dribbler = server.connect(), server.connect()
     head = post(b"/send/1", b"x")
     for number in range(3 * RESERVE):
         newcomer = server.connect()
         newcomer.say(get(b"/"))
-        if number % 8 == 0:
+        if number % 8 == 7:
+            server.tick()
             sender.say(head)
             server.router.answer()
             sender.take_all()
@@ -145,6 +146,7 @@ def test_the_reserve_is_for_who_has_something_to_say(server: Server) -> None:
     silent = [server.connect() for _ in range(RESERVE)]
     half = silent[0]
     half.say(b"POST /send/1 HT")
+    server.tick()
     for number in range(3 * RESERVE):
         sender = server.connect()
         sender.say(post(b"/send/1", b"%d" % number))
@@ -152,6 +154,8 @@ def test_the_reserve_is_for_who_has_something_to_say(server: Server) -> None:
         server.router.answer()
         sender.take_all()
         assert sender.answers[0].status == 200
+        if number % 8 == 7:
+            server.tick()
     assert all(server.state(it) != NEW for it in streams)
     for stream in streams:
         stream.take_all()
@@ -164,12 +168,41 @@ def test_a_crowd_that_says_nothing(server: Server) -> None:
     for _ in range(5):
         server.clients += [Client(server) for _ in range(RESERVE)]  # as many as the door holds
         server.settle()
-    assert len(server.rows) == CAPACITY + RESERVE
+        assert len(server.rows) == CAPACITY + RESERVE
+        server.tick()
+    server.tick()
     sender = server.connect()
     sender.say(post(b"/send/1", b"x"))
     server.router.answer()
     sender.take_all()
     assert sender.answers[0].status == 200
+
+
+def test_who_came_just_now_stays_for_a_tick(server: Server) -> None:
+    """Time enough to say something. All but one, or who does so all the time would keep others
+    out; the others wait at the door."""
+    fill(server)
+    first = [server.connect() for _ in range(RESERVE)]
+    second = [Client(server) for _ in range(RESERVE)]
+    server.clients += second
+    server.settle()
+    for each in first + second:
+        each.say(post(b"/send/1", b"x"))
+    server.settle()
+    assert len(server.router.sent) == RESERVE
+    while server.router.sent:
+        server.router.answer()
+    server.settle()
+    for each in first:
+        each.take_all()
+    assert sum(bool(it.answers) for it in first) == RESERVE - 1
+    assert [it.ended for it in first] == [True] + [False] * (RESERVE - 1)
+    server.tick(2)
+    while server.router.sent:
+        server.router.answer()
+    for each in second:
+        each.take_all()
+    assert all(it.answers for it in second)
 
 
 def test_nobody_can_make_room(server: Server) -> None:

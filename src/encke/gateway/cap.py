@@ -6,12 +6,13 @@ reserve of RESERVE descriptors is used, so that nobody stands at the door withou
 - Who sends is served, as ever.
 - Who asks for a stream gets one as long as there are fewer than the capacity; else is told to come
   back later (`refusals.FULL`), and goes.
-- Once the reserve is used up too, each newcomer takes the place of another that is no stream and
-  of no use at the moment: of those who came into the reserve, who hasn't finished a request for
-  longest; if all of them are busy, of all others, in the order of `_GIVE_WAY`.
+- Once the reserve is used up too, each newcomer takes the place of another of those who came into
+  it, of who hasn't finished a request for longest; but nobody goes in the tick in which they came,
+  or have finished one, except who has been told to, and one a tick. Until then newcomers wait at
+  the door. If all in the reserve are busy, one of all others goes, in the order of `_GIVE_WAY`.
 
 So there are never more streams than the capacity, and never more connections than that and the
-reserve; and to keep senders out one must come again and again, faster than they.
+reserve; and who sends several times a second isn't kept out by those who come again and again.
 
 Pure, but for `close`.
 """
@@ -39,7 +40,8 @@ class Cap:
     """The cap of one gateway."""
 
     __slots__ = (
-        "_capacity", "_close", "_columns", "_full", "_hand", "guests", "limit",
+        "_capacity", "_close", "_columns", "_exception", "_full", "_hand", "_now", "guests",
+        "limit",
     )  # fmt: skip
 
     def __init__(
@@ -56,35 +58,40 @@ class Cap:
         self._full = full
         self._close = close
         self._hand = 0
-        self.guests: dict[int, None] = {}
-        """Who came into the reserve; who hasn't finished a request for longest is first. Some may
-        be gone, until the next tick."""
+        self.guests: dict[int, int] = {}
+        """Who came into the reserve, and the tick in which they did, or have finished a request;
+        whose is the longest ago is first. Some may be gone, until the next tick."""
         self.limit = capacity
         """Connections that are accepted before others have to go."""
+        self._now = 0
+        self._exception = 0  # the last tick in which one went too early
+
+    def tick(self, open: int) -> None:
+        """The clock ticks, where there are `open` connections."""
+        self._now += 1
+        for fd in [fd for fd in self.guests if not self._is_guest(fd)]:
+            del self.guests[fd]
+        self.look(open)
 
     def look(self, open: int) -> None:
-        """A tick: find out whether the reserve is to be used, where there are `open`
-        connections."""
+        """Find out whether the reserve is to be used, where there are `open` connections."""
         spare = RESERVE if open >= self._capacity and self._full() else 0
         self.limit = self._capacity + spare
-        for fd in [fd for fd in self.guests if not spare or not self._is_guest(fd)]:
-            del self.guests[fd]
 
     def takes(self, open: int) -> bool:
         """Whether another may come to `open` connections."""
-        return open < self.limit or (
-            self.limit > self._capacity
-            and any(self._columns.state.find(it) >= 0 for it in _GIVE_WAY)
-        )
+        return open < self.limit or (self.limit > self._capacity and self._gives_way() >= 0)
 
     def make_room(self, newcomer: int, open: int) -> None:
         """`newcomer` was accepted, and there are `open` now: if that's too many, another goes."""
+        self.guests.pop(newcomer, None)  # its descriptor's last owner
         if open <= self._capacity:
             return
         if open > self.limit and (fd := self._gives_way(newcomer)) >= 0:
+            if self.guests.get(fd) == self._now and self._columns.state[fd] != LINGERING:
+                self._exception = self._now
             self._close(fd)
-        self.guests.pop(newcomer, None)  # its descriptor's last owner
-        self.guests[newcomer] = None
+        self.guests[newcomer] = self._now
 
     def served(self, ready: Iterable[tuple[int, int]]) -> None:
         """These connections, with their events, had their turn: of the guests, who finished a
@@ -93,7 +100,7 @@ class Cap:
         for fd, _ in ready:
             if fd in guests and states[fd] not in _NO_USE:
                 del guests[fd]
-                guests[fd] = None
+                guests[fd] = self._now
 
     def admits(self, open: int, streams: int) -> bool:
         """Whether one of the `open` connections may become a stream, where there are `streams`."""
@@ -102,10 +109,18 @@ class Cap:
         count = self._columns.state.count
         return streams + count(LOGGING_IN) + count(WAITING) < self._capacity
 
-    def _gives_way(self, newcomer: int) -> int:
+    def _gives_way(self, newcomer: int = -1) -> int:
         """Who goes for the newcomer; -1: nobody."""
-        if (fd := self._guest()) >= 0:
-            return fd
+        states, all_busy, first = self._columns.state, True, -1
+        for fd, since in self.guests.items():
+            if (state := states[fd]) in _GIVE_WAY:
+                if since < self._now or state == LINGERING:
+                    return fd
+                all_busy = False
+                if first < 0:
+                    first = fd
+        if not all_busy:
+            return first if self._exception < self._now else -1
         for state in _GIVE_WAY:
             if (fd := self._longest(state, newcomer)) >= 0:
                 return fd
@@ -113,11 +128,6 @@ class Cap:
 
     def _is_guest(self, fd: int) -> bool:
         return FREE < self._columns.state[fd] < STREAM
-
-    def _guest(self) -> int:
-        """The guest who goes: of those who are of no use, the first. -1: there's none."""
-        states = self._columns.state
-        return next((fd for fd in self.guests if states[fd] in _GIVE_WAY), -1)
 
     def _longest(self, state: int, but: int) -> int:
         """Of some others who are in `state`, who has been for longest; -1: there is none. The next

@@ -235,7 +235,7 @@ class Gateway:
         self._sweep()
         if not connections.draining:
             self._streams.beat()
-            self._cap.look(connections.open)
+            self._cap.tick(connections.open)
             rested = time.monotonic() >= self._paused_until
             self._listen(rested and self._cap.takes(connections.open))
         if connections.now % round(1 / TICK) == 0:

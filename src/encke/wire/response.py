@@ -98,8 +98,9 @@ def not_now(detail: str, after: float, *, date: bytes, close: bool = False) -> b
     Any status but 200 would close an EventSource for good (WHATWG HTML, 9.2.3). The stream ends at
     once, and has no event; by Retry-After others can tell it from one that was lost.
     """
-    headers = ((b"Cache-Control", b"no-store"), (b"Retry-After", b"%d" % math.ceil(after)))
-    body = b": %b\nretry: %d\n" % (detail.encode(), int(after * 1000))
+    retry = int(after * 1000)
+    headers = ((b"Cache-Control", b"no-store"), (b"Retry-After", b"%d" % math.ceil(retry / 1000)))
+    body = b": %b\nretry: %d\n" % (detail.encode(), retry)
     return response(200, body, date=date, content_type=EVENTS, headers=headers, close=close)
 
 
