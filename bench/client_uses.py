@@ -71,6 +71,8 @@ def _workers(url: str, sends: int) -> list[str]:
         context = multiprocessing.get_context("fork")
         with context.Pool(WORKERS) as pool:
             told = pool.map(_task, [EACH] * (sends // EACH // 2), chunksize=1)
+            pool.close()  # so that they end by themselves: they have our handlers of signals
+            pool.join()
         return _lines(iter([*told, plain(_server, 1)]))
 
 

@@ -322,9 +322,10 @@ def _measured(scene: Scene, process: str, options: Options) -> Met:
     met = Met(scene.fault, process)
     with Checker(scene.node.address, seed=options.times) as checker:
         checker.pause = PAUSE
-        checker.open(f"u{number}" for number in range(options.users))
-        checker.start_sending()
         try:
+            scene.node.until(lambda it: not it.streams, "the last ones' streams aren't counted")
+            checker.open(f"u{number}" for number in range(options.users))
+            checker.start_sending()
             for number in range(options.times):
                 checker.until_answered(FLOWS)
                 scene.node.until(lambda it: it.streams == options.users, "all are counted")

@@ -19,6 +19,7 @@ from wire.protocols.test_contract import READERS
 
 from encke.gateway import gateway
 from encke.gateway.exchange import MAX_PIPELINED
+from encke.gateway.heavy import POLITE_WINDOW
 from encke.gateway.life import STREAM
 from encke.gateway.streams import UNASKED, UNASKED_PIECE
 from encke.scoreboard import Field
@@ -169,7 +170,8 @@ class Machine(RuleBasedStateMachine):
         """After each step."""
         self.server.settle()
         self.server.check()
-        if not self.router.full:  # else nobody looks at those who send much
+        if not self.router.full and self.router.under_way < POLITE_WINDOW:
+            # else nobody looks at those who send much
             handles = {self.server.connections.columns.handle[fd] for fd in self.server.rows}
             assert handles <= {talk.handle for talk in self.talks.values()}
         for talk in self.talks.values():
@@ -336,11 +338,15 @@ class Machine(RuleBasedStateMachine):
                 self.check()
 
     def progress(self) -> object:
-        """What changes as long as anything does."""
-        return [
-            (len(it.unsaid), len(it.client.answers), len(it.client.raw), it.client.ended)
-            for it in self.talks.values()
-        ]
+        """What changes as long as anything does, also of those who have gone."""
+        return (
+            len(self.router.sent),
+            len(self.router.told),
+            [
+                (len(it.unsaid), len(it.client.answers), len(it.client.raw), it.client.ended)
+                for it in self.talks.values()
+            ],
+        )
 
 
 TestMachine = pytest.mark.timeout(600)(Machine.TestCase)
